@@ -1,0 +1,109 @@
+# The only list of developer commands; `make` prints it. .ci/run calls these and nothing else.
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+MIGRATIONS := rqube/store/migrations
+
+# The last step of the set-up writes the tree's path into the stamp. A set-up that was interrupted,
+# or that came along when the tree was copied, is therefore made again.
+ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
+.PHONY: $(READY)
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check fix bench docs lock migrate migration
+
+help:
+	@awk -F '## ' '/^[a-z-]+:.*## / { sub(/:.*/, "", $$1); printf "make %-11s %s\n", $$1, $$2 }' Makefile
+
+run: $(READY) ## run everything on this machine, embedded Postgres and Valkey included
+	@$(BIN)/rqube dev
+
+test: $(READY) ## run every test that needs no cluster (PYTEST_ARGS="-k name")
+	@$(BIN)/pytest $(PYTEST_ARGS)
+
+check: $(READY) ## check format, lint, types, imports, dependencies, generated files; run the unit tests
+	$(BIN)/ruff format --check --quiet
+	$(BIN)/ruff check --quiet
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/deptry .
+	$(BIN)/python docs/generate.py --check
+	$(BIN)/pytest tests/unit
+
+fix: $(READY) ## format, and mend what ruff can mend
+	@$(BIN)/ruff format
+	@$(BIN)/ruff check --fix
+
+bench: $(READY) ## measure jobs per second, beside RQ's own workers
+	@$(BIN)/python -m tests.bench
+
+migrate: $(READY) ## apply the migrations to the database of RQUBE_POSTGRES_URL
+	@$(BIN)/rqube migrate
+
+migration: ## begin the next numbered migration: make migration NAME=job_tags
+	@sh -euc "$$NEXT_MIGRATION" -- '$(NAME)'
+
+docs: $(READY) ## rebuild docs/reference from the code
+	@$(BIN)/python docs/generate.py
+
+lock: | $(BIN)/uv ## bring requirements.lock up to pyproject.toml (LOCK_ARGS=--upgrade: newer versions)
+	@$(BIN)/uv pip compile pyproject.toml --all-extras --group checks --universal \
+		--python-version 3.11 --generate-hashes --quiet --system-certs \
+		--custom-compile-command 'make lock' --output-file requirements.lock $(LOCK_ARGS)
+
+$(READY): requirements.lock pyproject.toml
+	@sh -euc "$$SET_UP"
+	@printf %s '$(CURDIR)' > $@
+
+$(BIN)/uv:
+	@$(MAKE) $(READY)
+
+define SET_UP
+python=
+for name in $(PYTHON) python3 python3.13 python3.12 python3.11 python; do
+    if $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+        python=$$name
+        break
+    fi
+done
+if [ -z "$$python" ]; then
+    echo 'Python 3.11 or newer is missing: neither python3 nor python3.11 to 3.13 is one.' >&2
+    echo 'On Debian 12: apt-get install python3-venv. Elsewhere name it: make PYTHON=/path/to/python3' >&2
+    exit 1
+fi
+if ! $$python -c 'import ensurepip, venv' 2>/dev/null; then
+    echo "$$python has no venv module. On Debian 12: apt-get install python3-venv" >&2
+    exit 1
+fi
+echo "Setting up $(VENV) with $$($$python --version), once; this takes up to a minute."
+rm -rf $(VENV)
+$$python -m venv $(VENV)
+# What installs the rest: uv, and setuptools because one package comes as source only.
+sed -n '/^\(uv\|setuptools\)==/,/[^\\]$$/p' requirements.lock > $(VENV)/first.txt
+pip="$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes"
+uv="$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python --no-build-isolation"
+$$pip -r $(VENV)/first.txt
+# pip is slower, but knows the mirrors and certificates of its own settings.
+if ! $$uv --require-hashes -r requirements.lock 2>$(VENV)/uv.log; then
+    echo 'uv could not install the packages ($(VENV)/uv.log); pip tries, which takes longer.'
+    $$pip --no-build-isolation -r requirements.lock
+fi
+$$uv --offline --no-deps --editable .
+endef
+export SET_UP
+
+define NEXT_MIGRATION
+case "$$1" in
+'' | *[!a-z0-9_]*)
+    echo 'Give it a name in lower case: make migration NAME=job_tags' >&2
+    exit 2
+    ;;
+esac
+last=$$(ls $(MIGRATIONS) | sed -n 's/^\([0-9]\{4\}\)_.*\.sql$$/\1/p' | tail -n 1)
+file=$(MIGRATIONS)/$$(printf %04d $$(expr "$$last" + 1))_$$1.sql
+echo '-- What this adds, and why the release before can work with it.' > "$$file"
+echo "$$file"
+endef
+export NEXT_MIGRATION
