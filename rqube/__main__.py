@@ -1,0 +1,5 @@
+"""`python -m rqube`: the command line."""
+
+from rqube.cli import main
+
+main()
