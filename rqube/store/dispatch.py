@@ -1,0 +1,154 @@
+"""Which waiting jobs have been handed to Redis, and which still must be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import LiteralString
+
+from psycopg.rows import class_row
+
+from rqube.jobs import Job
+from rqube.store.database import Database
+from rqube.store.jobs import JOB_COLUMNS, JobRow
+
+SETTLED_SECONDS = 5
+"""A handed-over id may be on its way this long before it counts as missing."""
+
+
+class Dispatch:
+    """The column `dispatched_at`: what Redis should hold."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def take(self, queue: str, limit: int) -> list[Job]:
+        """Mark up to `limit` due jobs of a queue as handed over, in the order to push them."""
+        with (
+            self._database.transaction() as connection,
+            connection.cursor(row_factory=class_row(JobRow)) as cursor,
+        ):
+            rows = cursor.execute(TAKE, {"queue": queue, "limit": limit}).fetchall()
+        jobs = [row.job() for row in rows]
+        return sorted(jobs, key=lambda job: (-job.priority, job.run_at, job.id))
+
+    def waiting_queues(self) -> list[str]:
+        """List the queues that have due jobs which Redis does not hold."""
+        with self._database.transaction() as connection:
+            return [row[0] for row in connection.execute(WAITING_QUEUES)]
+
+    def give_back(self, ids: Sequence[object]) -> None:
+        """Note that jobs did not reach Redis after all; the relay takes them."""
+        with self._database.transaction() as connection:
+            connection.execute(GIVE_BACK, {"ids": list(ids)})
+
+    def counts(self) -> dict[str, int]:
+        """Count, per queue, the waiting jobs that Redis should hold for some seconds already."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(COUNTS, {"settled": SETTLED_SECONDS})
+            return dict(rows.fetchall())
+
+    def expected(self, queue: str) -> list[str]:
+        """List the ids of a queue that Redis should hold for some seconds already."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(EXPECTED, {"queue": queue, "settled": SETTLED_SECONDS})
+            return [row[0] for row in rows]
+
+    def seconds_to_next_due(self) -> float | None:
+        """Tell when the next waiting job becomes due; `None` when none waits for its time."""
+        with self._database.transaction() as connection:
+            row = connection.execute(NEXT_DUE).fetchone()
+        return None if row is None or row[0] is None else max(0.0, float(row[0]))
+
+    def epoch(self) -> str:
+        """Read which filling of Redis `dispatched_at` speaks of."""
+        with self._database.transaction() as connection:
+            row = connection.execute(EPOCH).fetchone()
+        return str(row[0]) if row else "none"
+
+    def begin_epoch(self, *, old: str, new: str) -> int | None:
+        """Forget all that was handed over, because Redis lost it; give how many jobs wait again.
+
+        Of several processes that notice, one begins the epoch; the others get `None`.
+        """
+        with self._database.transaction() as connection:
+            if connection.execute(BEGIN_EPOCH, {"old": old, "new": new}).fetchone() is None:
+                return None
+            return connection.execute(FORGET).rowcount
+
+
+TAKE: LiteralString = (
+    """
+    UPDATE jobs
+       SET dispatched_at = clock_timestamp()
+     WHERE id IN (SELECT id                  -- through jobs_undispatched
+                    FROM jobs
+                   WHERE queue = %(queue)s
+                     AND state = 'queued'
+                     AND dispatched_at IS NULL
+                     AND run_at <= clock_timestamp()
+                   ORDER BY priority DESC, run_at, id
+                   LIMIT %(limit)s
+                     FOR UPDATE SKIP LOCKED)
+ RETURNING """  # noqa: S608 - constants of ours
+    + JOB_COLUMNS
+)
+
+WAITING_QUEUES: LiteralString = """
+    SELECT name
+      FROM queues
+     WHERE EXISTS (SELECT                    -- through jobs_undispatched
+                     FROM jobs
+                    WHERE jobs.queue = queues.name
+                      AND state = 'queued'
+                      AND dispatched_at IS NULL
+                      AND run_at <= clock_timestamp())
+     ORDER BY name
+"""
+
+GIVE_BACK: LiteralString = """
+    UPDATE jobs
+       SET dispatched_at = NULL
+      FROM unnest(%(ids)s::uuid[]) AS missed (id)
+     WHERE jobs.id = missed.id
+       AND state || '' = 'queued'            -- through the primary key, as in leases.py
+"""
+
+COUNTS: LiteralString = """
+    SELECT queue, count(*)
+      FROM jobs
+     WHERE state = 'queued'
+       AND dispatched_at < clock_timestamp() - make_interval(secs => %(settled)s)
+     GROUP BY queue
+"""
+
+EXPECTED: LiteralString = """
+    SELECT id::text
+      FROM jobs
+     WHERE queue = %(queue)s
+       AND state = 'queued'
+       AND dispatched_at < clock_timestamp() - make_interval(secs => %(settled)s)
+"""
+
+NEXT_DUE: LiteralString = """
+    SELECT extract(epoch FROM min(run_at) - clock_timestamp())::float8
+      FROM jobs                              -- through jobs_next_due
+     WHERE state = 'queued'
+       AND dispatched_at IS NULL
+       AND run_at > clock_timestamp()
+"""
+
+EPOCH: LiteralString = "SELECT epoch FROM redis_epoch"
+
+BEGIN_EPOCH: LiteralString = """
+    UPDATE redis_epoch
+       SET epoch = %(new)s
+     WHERE epoch = %(old)s
+ RETURNING epoch
+"""
+
+FORGET: LiteralString = """
+    UPDATE jobs
+       SET dispatched_at = NULL
+     WHERE state = 'queued'
+       AND dispatched_at IS NOT NULL
+"""

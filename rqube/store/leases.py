@@ -1,0 +1,359 @@
+"""Jobs as workers hold them: claim, renew, settle, reap.
+
+Every change carries the attempt number. A process that lost its lease changes nothing, because
+the number has moved on: what is missing from an answer is no longer the caller's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import LiteralString
+
+from rqube.jobs import CRASHES_UNTIL_QUARANTINE, Claim, Outcome
+from rqube.store.database import Connection, Database, refused_when_unfit
+
+REAP_AT_MOST = 100
+
+
+class Refusal(StrEnum):
+    """Why an id that came from Redis could not be claimed."""
+
+    GONE = "gone"  #: No row: deleted, or never ours.
+    SUCCEEDED = "succeeded"  #: It has ended; so have the next three.
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    QUARANTINED = "quarantined"
+    RUNNING = "running"  #: Somebody holds it: a second delivery.
+    NOT_DUE = "not_due"  #: Its time lies ahead.
+    PAUSED = "paused"  #: Its queue is paused.
+    UNKNOWN_TASK = "unknown_task"  #: This worker does not know the task.
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who claims: a worker, what it knows, and for how long it holds a job."""
+
+    worker: str
+    pool: str
+    tasks: Sequence[str]
+    lease: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Reaped:
+    """A job whose lease ended, and what became of it."""
+
+    id: str
+    queue: str
+    state: str
+
+
+class Leases:
+    """The claims of workers on jobs."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def claim(self, holder: Holder, ids: Sequence[str]) -> list[Claim]:
+        """Claim those of the jobs that are waiting, due, and of tasks the worker knows."""
+        with self._database.transaction() as connection:
+            return claim(connection, holder, ids)
+
+    def explain(self, holder: Holder, ids: Sequence[str]) -> dict[str, Refusal]:
+        """Say of each id why it could not be claimed."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(EXPLAIN, {"ids": list(ids), "tasks": list(holder.tasks)})
+            found = {job_id: Refusal(reason) for job_id, reason in rows}
+        return {job_id: found.get(job_id, Refusal.GONE) for job_id in ids}
+
+    def settle(self, outcomes: Sequence[Outcome]) -> set[str]:
+        """Write outcomes, attempts and next attempts; give the ids that were still the caller's."""
+        with refused_when_unfit(), self._database.transaction() as connection:
+            return settle(connection, outcomes)
+
+    def settle_and_claim(
+        self, outcomes: Sequence[Outcome], holder: Holder, ids: Sequence[str]
+    ) -> tuple[set[str], list[Claim]]:
+        """Settle and claim in one transaction; see `settle` and `claim`."""
+        with refused_when_unfit(), self._database.transaction() as connection:
+            ours = settle(connection, outcomes) if outcomes else set()
+            claims = claim(connection, holder, ids) if ids else []
+            return ours, claims
+
+    def recorded(self, worker: str, outcomes: Sequence[Outcome]) -> set[str]:
+        """Give those of the outcomes that this worker has written already.
+
+        For a commit in doubt: what settled nothing may have settled before a lost reply.
+        """
+        if not outcomes:
+            return set()
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                RECORDED,
+                {
+                    "ids": [outcome.id for outcome in outcomes],
+                    "attempts": [outcome.attempt for outcome in outcomes],
+                    "outcomes": [outcome.outcome.value for outcome in outcomes],
+                    "worker": worker,
+                },
+            )
+            return {row[0] for row in rows}
+
+    def reclaim(self, holder: Holder, ids: Sequence[str], known: Sequence[str]) -> list[Claim]:
+        """Give the claims on `ids`, beside the known ones, that a lost reply did not tell of."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                RECLAIM,
+                {
+                    "ids": list(ids),
+                    "known": list(known),
+                    "worker": holder.worker,
+                    "lease": holder.lease,
+                },
+            )
+            return [Claim(*row) for row in rows]
+
+    def renew(self, holder: Holder, held: Sequence[tuple[str, int]]) -> dict[str, bool]:
+        """Prolong the leases of jobs, given as (id, attempt).
+
+        Gives, for each that is still the caller's, whether somebody asked to cancel it.
+        """
+        ordered = sorted(held)
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                RENEW,
+                {
+                    "ids": [job_id for job_id, _ in ordered],
+                    "attempts": [attempt for _, attempt in ordered],
+                    "lease": holder.lease,
+                },
+            )
+            return dict(rows.fetchall())
+
+    def progress(self, updates: Sequence[tuple[str, int, str]]) -> None:
+        """Write the latest progress of running jobs, given as (id, attempt, JSON text)."""
+        ordered = sorted(updates)
+        with self._database.transaction() as connection:
+            connection.execute(
+                PROGRESS,
+                {
+                    "ids": [update[0] for update in ordered],
+                    "attempts": [update[1] for update in ordered],
+                    "progress": [update[2] for update in ordered],
+                },
+            )
+
+    def reap(self) -> list[Reaped]:
+        """Take up to 100 jobs from workers whose leases ended: queue them again, isolated.
+
+        A job that was alone in its process when that died has crashed it; three crashes set the
+        job aside. Safe in any number of processes at once.
+        """
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                REAP, {"limit": REAP_AT_MOST, "crashes": CRASHES_UNTIL_QUARANTINE}
+            )
+            return [Reaped(job_id, queue, state) for job_id, queue, state in rows]
+
+    def seconds_since_start(self) -> float:
+        """Tell for how long the server has been up."""
+        with self._database.transaction() as connection:
+            row = connection.execute(UPTIME).fetchone()
+        return float(row[0]) if row else 0.0
+
+
+def claim(connection: Connection, holder: Holder, ids: Sequence[str]) -> list[Claim]:
+    """Claim within the caller's transaction."""
+    rows = connection.execute(
+        CLAIM,
+        {
+            "ids": list(ids),
+            "worker": holder.worker,
+            "pool": holder.pool,
+            "tasks": list(holder.tasks),
+            "lease": holder.lease,
+        },
+    )
+    return [Claim(*row) for row in rows]
+
+
+def settle(connection: Connection, outcomes: Sequence[Outcome]) -> set[str]:
+    """Settle within the caller's transaction."""
+    ordered = sorted(outcomes, key=lambda outcome: outcome.id)
+    rows = connection.execute(
+        SETTLE,
+        {
+            "ids": [outcome.id for outcome in ordered],
+            "attempts": [outcome.attempt for outcome in ordered],
+            "states": [outcome.state.value for outcome in ordered],
+            "outcomes": [outcome.outcome.value for outcome in ordered],
+            "results": [outcome.result for outcome in ordered],
+            "errors": [outcome.error for outcome in ordered],
+            "causes": [outcome.cause for outcome in ordered],
+            "failures": [outcome.failures for outcome in ordered],
+            "retries": [outcome.retry_in_seconds for outcome in ordered],
+        },
+    )
+    return {row[0] for row in rows}
+
+
+# Every statement below must reach its rows through the primary key. A queue table's statistics are
+# always old, and then Postgres takes a partial index (`jobs_dispatched`, `jobs_leases`) for a
+# handful of rows and reads the whole of it, at each claim. Two things keep it off: the ids are
+# joined and never compared with `= ANY`, and the state is compared as `state || ''`, from which no
+# partial index follows. Held by test_leases.py.
+#
+# A worker's threads settle, renew and report on the same rows at once: each statement gets them in
+# the order of their ids, and so locks them, or two would wait for each other.
+CLAIM: LiteralString = """
+    UPDATE jobs
+       SET state = 'running', attempt = attempt + 1, worker = %(worker)s, pool = %(pool)s,
+           started_at = clock_timestamp(), lease_until = clock_timestamp() + %(lease)s,
+           progress = NULL
+      FROM unnest(%(ids)s::uuid[]) AS wanted (id)
+     WHERE jobs.id = wanted.id
+       AND state || '' = 'queued'           -- the second delivery finds nothing here
+       AND run_at <= clock_timestamp()
+       AND task = ANY (%(tasks)s)
+       AND NOT (queue = ANY (ARRAY(SELECT name FROM queues WHERE paused_at IS NOT NULL)))
+ RETURNING jobs.id::text, attempt, task, params, queue, extract(epoch FROM timeout)::float8,
+           failures, max_attempts, crashes, isolated,
+           extract(epoch FROM clock_timestamp() - run_at)::float8
+"""
+
+RECLAIM: LiteralString = """
+    UPDATE jobs
+       SET lease_until = clock_timestamp() + %(lease)s
+      FROM unnest(%(ids)s::uuid[]) AS wanted (id)
+     WHERE jobs.id = wanted.id
+       AND state || '' = 'running'
+       AND worker = %(worker)s
+       AND NOT (jobs.id::text = ANY (%(known)s))
+ RETURNING jobs.id::text, attempt, task, params, queue, extract(epoch FROM timeout)::float8,
+           failures, max_attempts, crashes, isolated,
+           extract(epoch FROM started_at - run_at)::float8
+"""
+
+EXPLAIN: LiteralString = """
+    SELECT jobs.id::text,
+           CASE WHEN state <> 'queued' THEN state
+                WHEN run_at > clock_timestamp() THEN 'not_due'
+                WHEN queues.paused_at IS NOT NULL THEN 'paused'
+                WHEN NOT (task = ANY (%(tasks)s)) THEN 'unknown_task'
+                ELSE 'running'              -- claimed and given back meanwhile
+            END
+      FROM unnest(%(ids)s::uuid[]) AS wanted (id)
+      JOIN jobs ON jobs.id = wanted.id
+      LEFT JOIN queues ON queues.name = jobs.queue
+"""
+
+RENEW: LiteralString = """
+    UPDATE jobs
+       SET lease_until = clock_timestamp() + %(lease)s
+      FROM unnest(%(ids)s::uuid[], %(attempts)s::int[]) AS mine (id, attempt)
+     WHERE jobs.id = mine.id
+       AND jobs.attempt = mine.attempt
+       AND state || '' = 'running'
+ RETURNING jobs.id::text, cancel_requested
+"""
+
+SETTLE: LiteralString = """
+    WITH settled AS (
+        UPDATE jobs
+           SET state = CASE WHEN outcome.state = 'queued' AND jobs.cancel_requested
+                            THEN 'cancelled' ELSE outcome.state END,
+               result = outcome.result::jsonb, error = outcome.error::jsonb,
+               failures = jobs.failures + outcome.failures,
+               crashes = jobs.crashes + (outcome.outcome = 'crashed')::int,
+               losses = jobs.losses + (outcome.outcome = 'lost')::int,
+               isolated = outcome.outcome = 'crashed'
+                          OR (outcome.outcome = 'lost' AND jobs.isolated),
+               lease_until = NULL,
+               finished_at = CASE WHEN outcome.state <> 'queued' OR jobs.cancel_requested
+                                  THEN clock_timestamp() END,
+               run_at = CASE WHEN outcome.state = 'queued'
+                             THEN clock_timestamp() + make_interval(secs => outcome.retry)
+                             ELSE jobs.run_at END,
+               dispatched_at = CASE WHEN outcome.state <> 'queued' THEN jobs.dispatched_at END
+          FROM unnest(%(ids)s::uuid[], %(attempts)s::int[], %(states)s::text[],
+                      %(outcomes)s::text[], %(results)s::text[], %(errors)s::text[],
+                      %(causes)s::text[], %(failures)s::int[], %(retries)s::float8[])
+               AS outcome (id, attempt, state, outcome, result, error, cause, failures, retry)
+         WHERE jobs.id = outcome.id
+           AND jobs.attempt = outcome.attempt
+           AND jobs.state || '' = 'running'
+     RETURNING jobs.id, jobs.attempt, jobs.worker, jobs.started_at,
+               outcome.outcome, outcome.cause, outcome.error
+    ), recorded AS (
+        INSERT INTO attempts (job_id, number, worker, started_at, outcome, cause, error)
+        SELECT id, attempt, worker, started_at, outcome, cause, error::jsonb
+          FROM settled
+    )
+    SELECT id::text FROM settled
+"""
+
+RECORDED: LiteralString = """
+    SELECT job_id::text
+      FROM unnest(%(ids)s::uuid[], %(attempts)s::int[], %(outcomes)s::text[])
+           AS mine (id, attempt, outcome)
+      JOIN attempts ON attempts.job_id = mine.id
+                   AND attempts.number = mine.attempt
+                   AND attempts.outcome = mine.outcome
+     WHERE worker = %(worker)s
+"""
+
+PROGRESS: LiteralString = """
+    UPDATE jobs
+       SET progress = latest.progress::jsonb
+      FROM unnest(%(ids)s::uuid[], %(attempts)s::int[], %(progress)s::text[])
+           AS latest (id, attempt, progress)
+     WHERE jobs.id = latest.id
+       AND jobs.attempt = latest.attempt
+       AND state || '' = 'running'
+"""
+
+# The subquery takes the rows' locks through jobs_leases; what another reaper holds is skipped.
+REAP: LiteralString = """
+    WITH reaped AS (
+        UPDATE jobs
+           SET losses = jobs.losses + (NOT held.isolated)::int,
+               crashes = jobs.crashes + held.isolated::int,
+               isolated = true, lease_until = NULL, dispatched_at = NULL,
+               state = next.state,
+               finished_at = CASE WHEN next.state <> 'queued' THEN clock_timestamp() END,
+               run_at = CASE WHEN next.state = 'queued' THEN clock_timestamp() ELSE jobs.run_at END,
+               error = CASE WHEN next.state = 'quarantined'
+                            THEN jsonb_build_object(
+                                 'type', 'Quarantined', 'cause', 'crashed', 'traceback', NULL,
+                                 'message', 'Killed its own process '
+                                            || %(crashes)s::int || ' times: set aside.')
+                            ELSE jobs.error END
+          FROM (SELECT id, isolated, crashes, cancel_requested
+                  FROM jobs
+                 WHERE state = 'running'
+                   AND lease_until < clock_timestamp()
+                 ORDER BY lease_until
+                 LIMIT %(limit)s
+                   FOR UPDATE SKIP LOCKED) AS held
+         CROSS JOIN LATERAL (
+               SELECT CASE WHEN held.cancel_requested THEN 'cancelled'
+                           WHEN held.crashes + held.isolated::int >= %(crashes)s THEN 'quarantined'
+                           ELSE 'queued' END AS state) AS next
+         WHERE jobs.id = held.id
+     RETURNING jobs.id, jobs.attempt, jobs.worker, jobs.started_at, jobs.queue, jobs.state,
+               held.isolated AS crashed
+    ), recorded AS (
+        INSERT INTO attempts (job_id, number, worker, started_at, outcome, cause)
+        SELECT id, attempt, worker, started_at,
+               CASE WHEN crashed THEN 'crashed' ELSE 'lost' END, 'lease_expired'
+          FROM reaped
+    )
+    SELECT id::text, queue, state FROM reaped
+"""
+
+UPTIME: LiteralString = """
+    SELECT extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())::float8
+"""
