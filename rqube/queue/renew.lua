@@ -1,0 +1,34 @@
+-- Refreshes what RQ holds of running jobs, and restores what a flush took.
+-- Touches:
+--   rq:wip:<queue>                sorted set: the score moves on
+--   rq:execution:<id>:<execution> hash: last_heartbeat, expires
+--   rq:executions:<id>            sorted set: the execution, expires
+--   rq:worker:<name>:executions   set: id:execution, expires
+--   rq:job:<id>                   hash: last_heartbeat, kept; written whole when it is gone
+--   rq:queues                     set: the queue's key
+-- ARGV: now in seconds, now as RQ writes it, worker, seconds until abandoned, then for each job:
+--   queue, id, execution, started (seconds), description, timeout, data
+local now, moment, worker, abandoned = tonumber(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])
+local index = 'rq:worker:' .. worker .. ':executions'
+for i = 5, #ARGV, 7 do
+  local queue, id, execution, started = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+  local member = id .. ':' .. execution
+  local record, key = 'rq:job:' .. id, 'rq:execution:' .. member
+  redis.call('ZADD', 'rq:wip:' .. queue, now + abandoned, member)
+  redis.call('HSET', key, 'id', execution, 'job_id', id, 'created_at', started,
+    'last_heartbeat', now, 'worker_name', worker)
+  redis.call('EXPIRE', key, abandoned)
+  redis.call('ZADD', 'rq:executions:' .. id, now + abandoned, execution)
+  redis.call('EXPIRE', 'rq:executions:' .. id, abandoned)
+  redis.call('SADD', index, member)
+  if redis.call('EXISTS', record) == 0 then
+    redis.call('HSET', record, 'status', 'started', 'origin', queue, 'created_at', moment,
+      'enqueued_at', moment, 'started_at', moment, 'description', ARGV[i + 4],
+      'timeout', ARGV[i + 5], 'data', ARGV[i + 6])
+  end
+  redis.call('HSET', record, 'last_heartbeat', moment, 'worker_name', worker)
+  redis.call('PERSIST', record)
+  redis.call('SADD', 'rq:queues', 'rq:queue:' .. queue)
+end
+redis.call('EXPIRE', index, abandoned * 10)
+return 1
