@@ -1,0 +1,447 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, Never
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rqube import errors, execution
+from rqube.execution import Ending, StopRequested, TimeLimitReached
+from rqube.jobs import AttemptOutcome, JobState
+from rqube.tasks.current import current_job
+from rqube.tasks.task import Task, task
+from tests.watched_lane import make_claim
+
+LIMIT = 1_048_576
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\0")),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text("abc"), inner),
+    max_leaves=20,
+)
+
+
+class Mute(Exception):
+    """An exception that cannot even say what it is."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+class Stubborn(BaseException):
+    """Neither an `Exception` nor able to say what it is."""
+
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+
+def run(function: Callable[..., object], **params: Any) -> Ending:
+    """Run a function as a task's body."""
+    made = task("tests.unit")(function)
+    return execution.run(made, make_claim(params=params), report=print, limit=LIMIT)
+
+
+def run_coroutine(function: Callable[..., Awaitable[object]], **params: Any) -> Ending:
+    """Run a coroutine function as a task's body."""
+    made: Task[..., Any] = task("tests.unit")(function)
+    claim = make_claim(params=params)
+    return asyncio.run(execution.run_coroutine(made, claim, report=print, limit=LIMIT))
+
+
+def error_of(ending: Ending) -> dict[str, Any]:
+    """Read the error object of an ending."""
+    assert ending.error is not None
+    loaded: dict[str, Any] = json.loads(ending.error)
+    return loaded
+
+
+def raising(error: BaseException) -> Callable[[], Never]:
+    """Make a task's body that raises."""
+
+    def body() -> Never:
+        raise error
+
+    return body
+
+
+class TestRun:
+    def test_gives_what_the_task_returned(self) -> None:
+        """A result is JSON text, ready to be stored."""
+        assert run(lambda: {"length": 5}).result == '{"length":5}'
+
+    def test_gives_null_for_a_task_without_a_result(self) -> None:
+        """Most tasks return nothing, and that is a success."""
+        ending = run(lambda: None)
+
+        assert (ending.outcome, ending.result) == (AttemptOutcome.SUCCEEDED, "null")
+
+    def test_parses_the_parameters(self) -> None:
+        """A task gets the types it declared, not what JSON has."""
+
+        def body(when: datetime, pause: timedelta = timedelta(0)) -> list[str]:
+            return [type(when).__name__, type(pause).__name__]
+
+        assert run(body, when="2026-01-01T00:00:00Z", pause=3).result == '["datetime","timedelta"]'
+
+    def test_does_not_repeat_what_has_wrong_parameters(self) -> None:
+        """The same parameters will be as wrong the next time."""
+
+        def body(number: int) -> None: ...
+
+        ending = run(body, number="many", more=1)
+
+        assert (ending.cause, ending.permanent) == ("invalid_parameters", True)
+        assert "params.number" in error_of(ending)["message"]
+        assert "params.more" in error_of(ending)["message"]
+
+    def test_runs_coroutines_on_a_loop_of_their_own(self) -> None:
+        """In a child there is no loop yet."""
+
+        async def body() -> int:
+            await asyncio.sleep(0)
+            return 7
+
+        assert run(body).result == "7"
+
+    def test_tells_the_task_which_job_it_is(self) -> None:
+        """The id is what a task has as idempotency key towards other systems."""
+        seen: list[tuple[str, int]] = []
+        claim = make_claim(attempt=3)
+
+        def body() -> None:
+            seen.append((current_job().id, current_job().attempt))
+
+        execution.run(task("tests.unit")(body), claim, report=print, limit=LIMIT)
+
+        assert seen == [(claim.id, 3)]
+        with pytest.raises(LookupError):
+            current_job()
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            ValueError("no"),
+            KeyboardInterrupt(),
+            SystemExit(0),
+            GeneratorExit(),
+            asyncio.CancelledError(),
+            ExceptionGroup("two", [ValueError("a"), KeyError("b")]),
+            RecursionError("too deep"),
+        ],
+        ids=lambda error: type(error).__name__,
+    )
+    def test_records_whatever_is_raised(self, error: BaseException) -> None:
+        """Nothing that a task raises ends its worker."""
+        ending = run(raising(error))
+
+        assert (ending.outcome, ending.cause, ending.permanent) == (
+            AttemptOutcome.FAILED,
+            "exception",
+            False,
+        )
+        assert error_of(ending)["type"] == type(error).__name__
+        assert type(error).__name__ in error_of(ending)["traceback"]
+
+    @pytest.mark.parametrize("error", [Mute(), Stubborn()])
+    def test_records_what_cannot_say_what_it_is(self, error: BaseException) -> None:
+        """An exception's own `__str__` is the task's code, and may fail like all of it."""
+        ending = run(raising(error))
+
+        assert ending.outcome is AttemptOutcome.FAILED
+        assert error_of(ending)["type"] == type(error).__name__
+
+    def test_ends_an_endless_recursion(self) -> None:
+        """The stack ends before the thread's memory does."""
+
+        def body(depth: int = 0) -> object:
+            return body(depth + 1)
+
+        assert error_of(run(body))["type"] == "RecursionError"
+
+    @pytest.mark.parametrize(
+        ("error", "outcome"),
+        [
+            (TimeLimitReached(), AttemptOutcome.TIMEOUT),
+            (StopRequested(), AttemptOutcome.CANCELLED),
+        ],
+    )
+    def test_knows_why_it_was_interrupted(
+        self, error: BaseException, outcome: AttemptOutcome
+    ) -> None:
+        """What the worker raises in a job's thread is not the job's own fault."""
+        assert run(raising(error)).outcome is outcome
+
+    def test_names_the_time_limit(self) -> None:
+        """Whoever reads the error sees which limit it was."""
+        made = task("tests.unit")(raising(TimeLimitReached()))
+        claim = make_claim(timeout_seconds=1.5)
+
+        ending = execution.run(made, claim, report=print, limit=LIMIT)
+
+        assert error_of(ending)["message"] == "Ran longer than its time limit of 1.5 s."
+
+
+class TestRunCoroutine:
+    def test_gives_what_the_task_returned(self) -> None:
+        """A coroutine's result is treated as any other."""
+
+        async def body(value: int) -> int:
+            await asyncio.sleep(0)
+            return value
+
+        assert run_coroutine(body, value=3).result == "3"
+
+    def test_lets_cancellation_through(self) -> None:
+        """The lane cancels, and the lane knows why."""
+
+        async def body() -> None:
+            raise asyncio.CancelledError
+
+        with pytest.raises(asyncio.CancelledError):
+            run_coroutine(body)
+
+    @pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), Mute()])
+    def test_records_whatever_is_raised(self, error: BaseException) -> None:
+        """An event loop that saw one of these would end, and all jobs on it."""
+
+        async def body() -> None:
+            raise error
+
+        assert error_of(run_coroutine(body))["type"] == type(error).__name__
+
+
+class TestJobErrors:
+    def test_say_what_comes_next(self) -> None:
+        """A task may name the cause, end the job for good, or say when to come back."""
+        error = errors.JobError("busy", cause="status_429", retry_after=timedelta(seconds=9))
+
+        ending = run(raising(error))
+
+        assert (ending.cause, ending.permanent, ending.retry_after_seconds) == (
+            "status_429",
+            False,
+            9.0,
+        )
+        assert error_of(ending)["cause"] == "status_429"
+
+    def test_may_be_permanent(self) -> None:
+        """What can never succeed is not tried again, whatever attempts are left."""
+        ending = run(raising(errors.JobError("blocked", permanent=True)))
+
+        outcome = execution.outcome_of(make_claim(max_attempts=5), ending, chance=0.5)
+
+        assert (outcome.state, outcome.failures) == (JobState.FAILED, 1)
+
+    @pytest.mark.parametrize("after", [timedelta.max, timedelta.min])
+    def test_cannot_ask_for_a_time_that_no_clock_has(self, after: timedelta) -> None:
+        """Postgres ends in the year 294276; a job that waits until then is lost."""
+        ending = run(raising(errors.JobError("busy", retry_after=after)))
+
+        assert ending.retry_after_seconds is not None
+        assert 0 <= ending.retry_after_seconds <= timedelta(days=366).total_seconds()
+
+    def test_cannot_spoil_the_batch_with_their_cause(self) -> None:
+        """Outcomes are written together, so what one of them holds must always fit."""
+        cause: Any = "nul \0 and half a pair \ud800 " + "x" * 1000
+
+        ending = run(raising(errors.JobError("odd", cause=cause)))
+
+        assert ending.cause is not None
+        assert "\0" not in ending.cause
+        ending.cause.encode()
+        assert len(ending.cause) <= 64
+
+    @pytest.mark.parametrize(
+        "changes", [{"cause": 5}, {"cause": None}, {"retry_after": 30}, {"retry_after": "soon"}]
+    )
+    def test_may_be_filled_in_wrongly(self, changes: dict[str, Any]) -> None:
+        """A mistake in a task's error handling is an error of the task, not of the worker."""
+        assert run(raising(errors.JobError("odd", **changes))).outcome is AttemptOutcome.FAILED
+
+
+class TestErrors:
+    @pytest.mark.parametrize("text", ["nul \0", "half \ud800 a pair", "\x01\x7f\x85  ", "ü" * 9])
+    def test_hold_only_what_postgres_stores(self, text: str) -> None:
+        """Error texts come from anywhere, and the one refused would spoil the batch."""
+        error = error_of(run(raising(ValueError(text))))
+
+        for part in error.values():
+            assert "\0" not in part
+            part.encode()
+
+    def test_are_cut(self) -> None:
+        """Libraries put whole pages into their messages."""
+        error = error_of(run(raising(ValueError("x" * 10**6))))
+
+        assert len(error["message"]) == execution.LONGEST_MESSAGE
+        assert len(error["traceback"]) <= execution.LONGEST_TRACEBACK
+
+
+class TestEncode:
+    @given(value=JSON)
+    def test_writes_json_that_reads_as_it_was(self, value: object) -> None:
+        """What a task returns is what a client reads."""
+        assert json.loads(execution.encode(value, limit=LIMIT)) == value
+
+    def test_writes_what_pydantic_knows(self) -> None:
+        """Times, ids and models are what Python tasks return."""
+        value = {"at": datetime(2026, 1, 1, tzinfo=UTC), "for": timedelta(seconds=1), "in": {1}}
+
+        text = execution.encode(value, limit=LIMIT)
+
+        assert json.loads(text) == {"at": "2026-01-01T00:00:00Z", "for": "PT1S", "in": [1]}
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            float("nan"),
+            [float("-inf")],
+            object(),
+            {(1, 2): 3},
+            {"a": {"b": "\0"}},
+            {"\0": 1},
+            "half \ud800 a pair",
+            b"\xff\xfe",
+            10**5000,
+        ],
+        ids=["nan", "infinity", "object", "key", "nul", "nul-key", "surrogate", "bytes", "digits"],
+    )
+    def test_refuses_what_is_not_json(self, value: object) -> None:
+        """The reason is the job's error; nothing of it reaches the database."""
+        with pytest.raises(errors.ResultRefused) as refused:
+            execution.encode(value, limit=LIMIT)
+
+        assert refused.value.cause == "result_not_json"
+
+    @pytest.mark.parametrize("text", [r"\u0000", r"\\u0000", "\\" * 7 + "u0000"])
+    def test_takes_text_that_only_looks_like_a_nul(self, text: str) -> None:
+        """A backslash before `u0000` may be a backslash, as in JSON within JSON."""
+        assert json.loads(execution.encode([text], limit=LIMIT)) == [text]
+
+    @pytest.mark.parametrize("nul", ["\0", "\\\0", "\\\\\0", "a\\u0000\0"])
+    def test_finds_a_nul_behind_backslashes(self, nul: str) -> None:
+        """Postgres would refuse it, and with it the whole batch."""
+        with pytest.raises(errors.ResultRefused):
+            execution.encode([nul], limit=LIMIT)
+
+    def test_refuses_what_nests_too_deeply(self) -> None:
+        """Readers of JSON, Postgres among them, have stacks of their own."""
+        value: list[Any] = []
+        for _ in range(100_000):
+            value = [value]
+
+        with pytest.raises(errors.ResultRefused) as refused:
+            execution.encode(value, limit=LIMIT)
+
+        assert refused.value.cause == "result_not_json"
+
+    def test_refuses_a_circle(self) -> None:
+        """A list that holds itself has no end."""
+        value: list[Any] = []
+        value.append(value)
+
+        with pytest.raises(errors.ResultRefused, match="Circular"):
+            execution.encode(value, limit=LIMIT)
+
+    def test_counts_bytes_not_characters(self) -> None:
+        """The limit is what is stored."""
+        assert execution.encode("ü" * 49, limit=100) == '"' + "ü" * 49 + '"'
+        with pytest.raises(errors.ResultRefused) as refused:
+            execution.encode("ü" * 50, limit=100)
+
+        assert refused.value.cause == "result_too_large"
+        assert "102 bytes; at most 100" in str(refused.value)
+
+    def test_ends_the_job_for_good(self) -> None:
+        """A second run would return the same."""
+        ending = execution.returned("x" * 2_000_000, limit=LIMIT)
+
+        assert (ending.outcome, ending.cause, ending.permanent) == (
+            AttemptOutcome.FAILED,
+            "result_too_large",
+            True,
+        )
+
+    def test_passes_on_what_a_lazy_result_raises(self) -> None:
+        """A generator runs only when it is written, and may fail then."""
+
+        def numbers() -> Iterator[int]:
+            yield 1
+            raise KeyError("lazy")
+
+        assert error_of(run(numbers))["type"] == "KeyError"
+
+
+class TestOutcome:
+    @pytest.mark.parametrize(
+        ("ending", "failures", "state", "added"),
+        [
+            (AttemptOutcome.SUCCEEDED, 2, JobState.SUCCEEDED, 0),
+            (AttemptOutcome.CANCELLED, 2, JobState.CANCELLED, 0),
+            (AttemptOutcome.LOST, 2, JobState.QUEUED, 0),
+            (AttemptOutcome.FAILED, 0, JobState.QUEUED, 1),
+            (AttemptOutcome.FAILED, 2, JobState.FAILED, 1),
+            (AttemptOutcome.TIMEOUT, 1, JobState.QUEUED, 1),
+            (AttemptOutcome.TIMEOUT, 2, JobState.FAILED, 1),
+        ],
+    )
+    def test_is_decided_by_the_ending(
+        self, ending: AttemptOutcome, failures: int, state: JobState, added: int
+    ) -> None:
+        """Only the code's own failures count against its attempts."""
+        claim = make_claim(failures=failures, max_attempts=3)
+
+        outcome = execution.outcome_of(claim, Ending(outcome=ending), chance=0.5)
+
+        assert (outcome.state, outcome.failures) == (state, added)
+
+    @pytest.mark.parametrize(
+        ("crashes", "state"), [(0, JobState.QUEUED), (1, JobState.QUEUED), (2, "quarantined")]
+    )
+    def test_of_the_third_crash_is_quarantine(self, crashes: int, state: str) -> None:
+        """What kills its process again and again is set aside, and is no failure."""
+        ending = execution.crashed("killed_by_signal_9", "It died.")
+
+        outcome = execution.outcome_of(make_claim(crashes=crashes), ending, chance=0.5)
+
+        assert (outcome.state, outcome.failures) == (state, 0)
+
+    def test_waits_longer_after_each_failure(self) -> None:
+        """The back-off counts this failure too."""
+        waits = [
+            execution.outcome_of(
+                make_claim(failures=failures, max_attempts=9),
+                Ending(outcome=AttemptOutcome.FAILED),
+                chance=0.5,
+            ).retry_in_seconds
+            for failures in range(4)
+        ]
+
+        assert waits == [0.5, 1.0, 2.0, 4.0]
+
+    def test_keeps_no_result_of_a_run_that_counts_for_nothing(self) -> None:
+        """Only a success has a result."""
+        ending = Ending(outcome=AttemptOutcome.LOST, result="1")
+
+        assert execution.outcome_of(make_claim(), ending, chance=0.0).result is None
+
+
+class TestTimeLimitOfRq:
+    def test_is_recognised(self) -> None:
+        """A stock worker ends a run with an exception of its own."""
+
+        class JobTimeoutException(Exception):
+            """Named as RQ's."""
+
+        assert execution.is_rq_time_limit(run(raising(JobTimeoutException("180 seconds"))))
+        assert not execution.is_rq_time_limit(run(raising(ValueError())))
+        assert not execution.is_rq_time_limit(run(lambda: None))
