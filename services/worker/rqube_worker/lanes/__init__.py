@@ -1,0 +1,1 @@
+"""The lanes: where a worker runs the jobs it has claimed."""

@@ -1,0 +1,66 @@
+"""Coroutine tasks of the thread lane: one event loop on a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+from rqube import execution, logs
+from rqube.execution import Ending
+from rqube.jobs import AttemptOutcome
+from rqube_worker.lanes.threads import OnEnd
+from rqube_worker.running import Running
+
+
+class CoroutineLane:
+    """Runs coroutine jobs side by side; the loop starts with the first."""
+
+    def __init__(self, *, max_result_bytes: int, on_end: OnEnd) -> None:
+        self._max_result_bytes = max_result_bytes
+        self._on_end = on_end
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def start(self, running: Running) -> None:
+        """Hand a job to the loop."""
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            threading.Thread(target=self._loop.run_forever, name="coroutines", daemon=True).start()
+        self._loop.call_soon_threadsafe(self._create, running)
+
+    def interrupt(self, running: Running) -> None:
+        """Cancel the job's asyncio task."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._cancel, running)
+
+    def _create(self, running: Running) -> None:
+        running.handle = asyncio.get_running_loop().create_task(self._run(running))
+        running.handle.add_done_callback(lambda done: self._ended(running, done))
+
+    async def _run(self, running: Running) -> Ending:
+        # The first step may already be due when the wish to stop arrives, before its `_cancel`.
+        if running.stopped_with is not None:
+            raise asyncio.CancelledError
+        with logs.bound_job(job_id=running.claim.id, attempt=running.claim.attempt):
+            return await execution.run_coroutine(
+                running.task,
+                running.claim,
+                report=running.report,
+                limit=self._max_result_bytes,
+            )
+
+    def _cancel(self, running: Running) -> None:
+        if running.handle is not None:
+            running.handle.cancel()
+
+    def _ended(self, running: Running, done: asyncio.Task[Ending]) -> None:
+        with running.lock:
+            running.is_over = True
+        imposed = running.stopped_with
+        if done.cancelled():
+            by_itself = asyncio.CancelledError("Nobody asked for it from outside.")
+            ending = imposed or execution.raised(by_itself, running.claim)
+        else:
+            ending = done.result()
+            if imposed is not None and ending.outcome is not AttemptOutcome.SUCCEEDED:
+                ending = imposed
+        self._on_end(running, ending)
