@@ -1,0 +1,1 @@
+"""The scheduler: fires schedules, relays and repairs, and moves rq-scheduler's own entries."""
