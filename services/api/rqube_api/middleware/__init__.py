@@ -1,0 +1,1 @@
+"""What happens to every request, one module each; `app.py` puts them in order."""
