@@ -1,0 +1,5 @@
+"""What RQ's own workers run."""
+
+
+def noop() -> None:
+    """Do nothing."""

@@ -1,0 +1,263 @@
+"""The whole system as processes on one Postgres and one Redis, as its users have it: over HTTP."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from rqube.dev import servers
+from rqube.settings import Settings
+from tests.services import ServiceProcess, service
+from tests.waiting import wait_until
+
+START_SECONDS = 60.0
+END_SECONDS = 60.0
+TIMEOUT_SECONDS = 30.0
+ROWS = 100
+"""Of one page of a list."""
+LINES = 40
+"""Of each service's log that a failed test shows."""
+
+Document = dict[str, Any]
+
+
+@dataclass(slots=True, kw_only=True)
+class Stack:
+    """Services that run, and a client of the api."""
+
+    settings: Settings
+    folder: Path
+    fetch_allow: str
+    http: httpx.Client
+    api: list[ServiceProcess] = field(default_factory=list)
+    workers: list[ServiceProcess] = field(default_factory=list)
+    schedulers: list[ServiceProcess] = field(default_factory=list)
+    exits: ExitStack = field(default_factory=ExitStack)
+
+    @property
+    def services(self) -> list[ServiceProcess]:
+        """All that were started and not taken out."""
+        return [*self.api, *self.workers, *self.schedulers]
+
+    def start_api(self, **changes: str) -> ServiceProcess:
+        """Start an api; wait with `wait_until_up`."""
+        return self._start(self.api, "rqube_api", **changes)
+
+    def start_worker(self, **changes: str) -> ServiceProcess:
+        """Start a worker; wait with `wait_until_up`."""
+        allow = {"RQUBE_FETCH_ALLOW": self.fetch_allow}
+        return self._start(self.workers, "rqube_worker", **allow, **changes)
+
+    def start_scheduler(self) -> ServiceProcess:
+        """Start a scheduler; wait with `wait_until_up`."""
+        return self._start(self.schedulers, "rqube_scheduler")
+
+    def wait_until_up(self) -> None:
+        """Wait until every service does its work."""
+        self._wait_until(
+            self._is_up, within=START_SECONDS, otherwise=lambda: "every service to be up"
+        )
+
+    def kill(self, *killed: ServiceProcess) -> None:
+        """End services with `kill -9`, all at the same moment."""
+        for one in killed:
+            one.kill()
+        for one in killed:
+            one.wait()
+            self._forget(one)
+
+    def stop(self, stopped: ServiceProcess, *, within: float) -> int:
+        """End a service with SIGTERM; gives its exit status."""
+        stopped.kill(signal.SIGTERM)
+        status = stopped.wait(within)
+        self._forget(stopped)
+        return status
+
+    def name_of(self, worker: ServiceProcess) -> str:
+        """Give the name under which a worker is known."""
+        return self._live_workers()[worker.process.pid]
+
+    def submit(self, task: str, *, key: str | None = None, **body: Any) -> Document:
+        """Submit a job that must be accepted; `key` is the idempotency key."""
+        headers = {} if key is None else {"Idempotency-Key": key}
+        return self.post("/api/v1/jobs", {"task": task, **body}, headers=headers)
+
+    def submit_batch(self, jobs: Sequence[Document]) -> list[Document]:
+        """Submit jobs that must be accepted, all at once."""
+        accepted: list[Document] = self.post("/api/v1/jobs/batch", {"jobs": jobs})["jobs"]
+        return accepted
+
+    def fetch(self, url: str, **body: Any) -> Document:
+        """Submit a job that fetches."""
+        return self.submit("url.length", params={"url": url}, **body)
+
+    def schedule(self, name: str, task: str = "demo.noop", **body: Any) -> Document:
+        """Add a schedule that must be accepted."""
+        return self.post("/api/v1/schedules", {"name": name, "task": task, **body})
+
+    def get(self, path: str, **query: object) -> Document:
+        """Read a document that must be there."""
+        return _document(self.http.get(path, params=_told(query)))
+
+    def post(
+        self, path: str, body: Document | None = None, *, headers: Mapping[str, str] | None = None
+    ) -> Document:
+        """Make a change that must be accepted."""
+        return _document(self.http.post(path, json=body, headers=headers))
+
+    def job(self, job: Document) -> Document:
+        """Read a job as it is now."""
+        return self.get(f"/api/v1/jobs/{job['id']}")
+
+    def attempts(self, job: Document) -> list[Document]:
+        """Read the ended runs of a job."""
+        attempts: list[Document] = self.get(f"/api/v1/jobs/{job['id']}/attempts")["attempts"]
+        return attempts
+
+    def jobs(self, **query: object) -> list[Document]:
+        """List all jobs that fit, newest first."""
+        return self._all("/api/v1/jobs", "jobs", query)
+
+    def occurrences(self, schedule: Document) -> list[Document]:
+        """List the occurrences of a schedule, oldest first."""
+        return self._all(f"/api/v1/schedules/{schedule['id']}/occurrences", "occurrences", {})[::-1]
+
+    def wait_until_running(self, *jobs: Document) -> None:
+        """Wait until all of the jobs run."""
+        self._wait_until(
+            lambda: all(self.job(job)["state"] == "running" for job in jobs),
+            within=END_SECONDS,
+            otherwise=lambda: f"running jobs, not {[self.job(job) for job in jobs]}",
+        )
+
+    def ended(self, *jobs: Document, within: float = END_SECONDS) -> list[Document]:
+        """Wait until the jobs have ended; gives them as they are then, in the same order."""
+        ended: dict[str, Document] = {}
+
+        def are_over() -> bool:
+            for job in jobs:
+                if job["id"] not in ended:
+                    now = self.job(job)
+                    if now["finished_at"] is None:
+                        return False
+                    ended[job["id"]] = now
+            return True
+
+        self._wait_until(
+            are_over,
+            within=within,
+            otherwise=lambda: f"the end of {[self.job(job) for job in jobs]}",
+        )
+        return [ended[job["id"]] for job in jobs]
+
+    def ended_with_tag(self, tag: str, *, within: float = END_SECONDS) -> list[Document]:
+        """Wait until all jobs of a tag have ended, however many; newest first."""
+        self._wait_until(
+            lambda: not self._any(tag, "queued") and not self._any(tag, "running"),
+            within=within,
+            otherwise=lambda: f"the end of {self.jobs(tag=tag, state='queued')[:5]} and others",
+        )
+        return self.jobs(tag=tag)
+
+    def output(self) -> str:
+        """Give the end of what every service logged."""
+        return "\n".join(
+            "\n".join([f"--- {log.name}", *_last_lines(log)])
+            for log in sorted(self.folder.glob("*.log"))
+        )
+
+    def _start(self, kind: list[ServiceProcess], module: str, **changes: str) -> ServiceProcess:
+        number = len(list(self.folder.glob(f"{module}-*.log")))
+        log = self.folder / f"{module}-{number}.log"
+        port = str(self.settings.api_port)
+        started = self.exits.enter_context(
+            service(module, self.settings, log, **{"RQUBE_API_PORT": port, **changes})
+        )
+        kind.append(started)
+        return started
+
+    def _forget(self, ended: ServiceProcess) -> None:
+        for kind in (self.api, self.workers, self.schedulers):
+            if ended in kind:
+                kind.remove(ended)
+
+    def _wait_until(
+        self, condition: Callable[[], bool], *, within: float, otherwise: Callable[[], str]
+    ) -> None:
+        """Wait, but not when a service has left that nobody ended."""
+
+        def is_so() -> bool:
+            left = [one.log.name for one in self.services if one.process.poll() is not None]
+            assert left == []
+            return condition()
+
+        wait_until(is_so, within=within, otherwise=otherwise)
+
+    def _is_up(self) -> bool:
+        with contextlib.suppress(httpx.TransportError):
+            return (
+                self.http.get("/readyz").status_code == httpx.codes.OK
+                and all("scheduler.started" in one.output() for one in self.schedulers)
+                and {one.process.pid for one in self.workers} <= self._live_workers().keys()
+            )
+        return False
+
+    def _live_workers(self) -> dict[int, str]:
+        workers = self.get("/api/v1/workers")["workers"]
+        return {worker["pid"]: worker["name"] for worker in workers if worker["is_alive"]}
+
+    def _any(self, tag: str, state: str) -> bool:
+        return bool(self.get("/api/v1/jobs", tag=tag, state=state, limit=1)["jobs"])
+
+    def _all(self, path: str, name: str, query: Mapping[str, object]) -> list[Document]:
+        rows: list[Document] = []
+        cursor: str | None = None
+        while True:
+            page = self.get(path, **query, limit=ROWS, cursor=cursor)
+            rows += page[name]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                return rows
+
+
+@contextlib.contextmanager
+def running(
+    settings: Settings, folder: Path, *, fetch_allow: str, **of_worker: str
+) -> Iterator[Stack]:
+    """Start an api, a worker with these settings and two schedulers; end all of them after."""
+    settings = settings.model_copy(update={"api_port": servers.free_port()})
+    url = f"http://127.0.0.1:{settings.api_port}"
+    with (
+        httpx.Client(base_url=url, timeout=TIMEOUT_SECONDS, trust_env=False) as client,
+        ExitStack() as exits,
+    ):
+        stack = Stack(
+            settings=settings, folder=folder, fetch_allow=fetch_allow, http=client, exits=exits
+        )
+        stack.start_api()
+        stack.start_worker(**of_worker)
+        for _ in range(2):
+            stack.start_scheduler()
+        stack.wait_until_up()
+        yield stack
+
+
+def _document(response: httpx.Response) -> Document:
+    assert response.is_success, f"{response.status_code}: {response.text}"
+    document: Document = response.json()
+    return document
+
+
+def _told(query: Mapping[str, object]) -> dict[str, str]:
+    return {name: str(value) for name, value in query.items() if value is not None}
+
+
+def _last_lines(log: Path) -> list[str]:
+    return log.read_text(encoding="utf-8", errors="replace").splitlines()[-LINES:]
