@@ -206,8 +206,9 @@ def settle(connection: Connection, outcomes: Sequence[Outcome]) -> set[str]:
 # joined and never compared with `= ANY`, and the state is compared as `state || ''`, from which no
 # partial index follows. Held by test_leases.py.
 #
-# A worker's threads settle, renew and report on the same rows at once: each statement gets them in
-# the order of their ids, and so locks them, or two would wait for each other.
+# A worker's threads settle, renew and report on the same rows at once. Two statements that lock them
+# in different orders wait for each other, and no plan promises an order: so these three lock their
+# rows first, by id. (A claim meets no other writer of several rows that waits.)
 CLAIM: LiteralString = """
     UPDATE jobs
        SET state = 'running', attempt = attempt + 1, worker = %(worker)s, pool = %(pool)s,
@@ -253,10 +254,14 @@ EXPLAIN: LiteralString = """
 RENEW: LiteralString = """
     UPDATE jobs
        SET lease_until = clock_timestamp() + %(lease)s
-      FROM unnest(%(ids)s::uuid[], %(attempts)s::int[]) AS mine (id, attempt)
+      FROM (SELECT held.id
+              FROM unnest(%(ids)s::uuid[], %(attempts)s::int[]) AS mine (id, attempt)
+              JOIN jobs AS held ON held.id = mine.id
+             WHERE held.attempt = mine.attempt
+               AND held.state || '' = 'running'
+             ORDER BY held.id
+               FOR NO KEY UPDATE OF held) AS mine
      WHERE jobs.id = mine.id
-       AND jobs.attempt = mine.attempt
-       AND state || '' = 'running'
  RETURNING jobs.id::text, cancel_requested
 """
 
@@ -278,13 +283,18 @@ SETTLE: LiteralString = """
                              THEN clock_timestamp() + make_interval(secs => outcome.retry)
                              ELSE jobs.run_at END,
                dispatched_at = CASE WHEN outcome.state <> 'queued' THEN jobs.dispatched_at END
-          FROM unnest(%(ids)s::uuid[], %(attempts)s::int[], %(states)s::text[],
-                      %(outcomes)s::text[], %(results)s::text[], %(errors)s::text[],
-                      %(causes)s::text[], %(failures)s::int[], %(retries)s::float8[])
-               AS outcome (id, attempt, state, outcome, result, error, cause, failures, retry)
+          FROM (SELECT outcome.*
+                  FROM unnest(%(ids)s::uuid[], %(attempts)s::int[], %(states)s::text[],
+                              %(outcomes)s::text[], %(results)s::text[], %(errors)s::text[],
+                              %(causes)s::text[], %(failures)s::int[], %(retries)s::float8[])
+                       AS outcome (id, attempt, state, outcome, result, error, cause, failures,
+                                   retry)
+                  JOIN jobs AS held ON held.id = outcome.id
+                 WHERE held.attempt = outcome.attempt
+                   AND held.state || '' = 'running'
+                 ORDER BY held.id
+                   FOR NO KEY UPDATE OF held) AS outcome
          WHERE jobs.id = outcome.id
-           AND jobs.attempt = outcome.attempt
-           AND jobs.state || '' = 'running'
      RETURNING jobs.id, jobs.attempt, jobs.worker, jobs.started_at,
                outcome.outcome, outcome.cause, outcome.error
     ), recorded AS (
@@ -308,11 +318,15 @@ RECORDED: LiteralString = """
 PROGRESS: LiteralString = """
     UPDATE jobs
        SET progress = latest.progress::jsonb
-      FROM unnest(%(ids)s::uuid[], %(attempts)s::int[], %(progress)s::text[])
-           AS latest (id, attempt, progress)
+      FROM (SELECT held.id, latest.progress
+              FROM unnest(%(ids)s::uuid[], %(attempts)s::int[], %(progress)s::text[])
+                   AS latest (id, attempt, progress)
+              JOIN jobs AS held ON held.id = latest.id
+             WHERE held.attempt = latest.attempt
+               AND held.state || '' = 'running'
+             ORDER BY held.id
+               FOR NO KEY UPDATE OF held) AS latest
      WHERE jobs.id = latest.id
-       AND jobs.attempt = latest.attempt
-       AND state || '' = 'running'
 """
 
 # The subquery takes the rows' locks through jobs_leases; what another reaper holds is skipped.
