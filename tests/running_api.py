@@ -52,6 +52,13 @@ class RunningApi:
         job: dict[str, Any] = answer.json()
         return job
 
+    def submit_to_redis(self, task: str = "demo.noop", **body: Any) -> dict[str, Any]:
+        """Submit a job, and wait until Redis has it: the answer does not wait for that."""
+        job = self.submit(task, **body)
+        client = self.app.state.backend.queue.client
+        wait_until(lambda: client.exists(f"rq:job:{job['id']}"), otherwise="RQ's record")
+        return job
+
 
 @contextmanager
 def running(settings: Settings, limits: Limits | None = None) -> Iterator[RunningApi]:

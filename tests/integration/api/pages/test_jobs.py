@@ -243,7 +243,8 @@ class TestShow:
 class TestRecordOfRq:
     def test_shows_every_attribute_and_where_the_id_lies(self, api: RunningApi) -> None:
         """As RQ holds them, beside what Postgres knows."""
-        first, job = api.submit(), api.submit("demo.long", params={"duration_seconds": 1.5})
+        first = api.submit_to_redis()
+        job = api.submit_to_redis("demo.long", params={"duration_seconds": 1.5})
 
         shown = get(api, f"/jobs/{job['id']}")
 
@@ -265,7 +266,7 @@ class TestRecordOfRq:
         self, api: RunningApi, settings: Settings
     ) -> None:
         """In progress, then ended, with the error as RQ has it."""
-        job = api.submit("demo.fail")
+        job = api.submit_to_redis("demo.fail")
         claims = Claims(
             connection.connect(settings.redis_url),
             worker="worker-a",
@@ -404,7 +405,7 @@ class TestActions:
 
     def test_retry_queues_the_job_again(self, api: RunningApi) -> None:
         """Its id is in the queue, its history stays."""
-        job = api.submit("demo.fail")
+        job = api.submit_to_redis("demo.fail")
         settle(api, job, JobState.FAILED, error=json.dumps(ERROR), failures=1)
         client = api.app.state.backend.queue.client
         client.flushdb()
