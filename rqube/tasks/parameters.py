@@ -13,6 +13,8 @@ from rqube import errors
 MOST_ERRORS = 20
 DEEPEST = 20
 """Levels of lists and objects within the parameters."""
+MASK = "it"
+"""Stands in messages for the value, which may be long, or a secret."""
 
 
 class Parameters:
@@ -25,7 +27,7 @@ class Parameters:
             ValueError: the schema cannot be used, such as for a pattern of another dialect.
         """
         self._validator = jsonschema_rs.validator_for(
-            dict(schema), validate_formats=False, retriever=_retrieve_nothing
+            dict(schema), validate_formats=False, retriever=_retrieve_nothing, mask=MASK
         )
 
     def check(self, params: Mapping[str, Any]) -> None:
@@ -91,4 +93,5 @@ def _field_errors(error: jsonschema_rs.ValidationError) -> list[errors.FieldErro
             errors.FieldError(field=".".join([*path, name]), message="is not a parameter")
             for name in kind.unexpected
         ]
-    return [errors.FieldError(field=".".join(path), message=error.message[:300])]
+    message = error.message.removeprefix(f"{MASK} ")
+    return [errors.FieldError(field=".".join(path), message=message[:300])]

@@ -97,7 +97,7 @@ class TestRun:
         ("typed", "message"),
         [
             ("seven", "This is not a whole number."),
-            ("0", "0 is less than the minimum of 1"),
+            ("0", "is less than the minimum of 1"),
             ("", "is required"),
         ],
     )

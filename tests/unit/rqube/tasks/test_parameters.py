@@ -75,6 +75,12 @@ class TestCheck:
         assert list(found) == [wrong]
         assert found[wrong]
 
+    def test_says_what_is_wrong_and_not_the_value(self) -> None:
+        """A value may be too long to repeat, or a secret."""
+        assert fields({"url": "http://" + "a" * 10_000}) == {
+            "params.url": "is longer than 20 characters"
+        }
+
     def test_names_all_at_once(self) -> None:
         """Nobody wants to learn of one mistake after the other."""
         assert fields({"size": -1, "kind": "c", "more": 1, "other": 2}).keys() == {
