@@ -8,8 +8,8 @@ import pytest
 
 from rqube.settings import Settings
 from tests.e2e import stack as stacks
-from tests.e2e.origin import Origin
 from tests.e2e.stack import Stack
+from tests.origin import Origin
 
 
 @pytest.fixture(scope="session")

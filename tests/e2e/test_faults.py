@@ -23,9 +23,10 @@ from rqube.dev.homes import Home
 from rqube.dev.servers import Server
 from rqube.settings import Settings
 from rqube.store import schema
+from tests.api_client import Document
 from tests.e2e import stack as stacks
-from tests.e2e.origin import Origin, Page
-from tests.e2e.stack import Document, Stack
+from tests.e2e.stack import Stack
+from tests.origin import Origin, Page
 from tests.services import ServiceProcess
 from tests.waiting import wait_until
 

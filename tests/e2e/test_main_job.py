@@ -10,9 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.origin import Origin, Page
-from tests.e2e.stack import Document, Stack
+from tests.api_client import Document
+from tests.e2e.stack import Stack
 from tests.html_pages import HtmlPage
+from tests.origin import Origin, Page
 from tests.waiting import wait_until
 
 NARROW = "narrow"

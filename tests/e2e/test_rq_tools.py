@@ -11,8 +11,9 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from rqube.queue import connection
-from tests.e2e.origin import Origin, Page
-from tests.e2e.stack import Document, Stack
+from tests.api_client import Document
+from tests.e2e.stack import Stack
+from tests.origin import Origin, Page
 from tests.services import rq
 from tests.waiting import wait_until
 

@@ -14,9 +14,10 @@ import rq_scheduler
 from rq import Queue
 
 from rqube.queue import connection
+from tests.api_client import Document
 from tests.e2e import stock_jobs
-from tests.e2e.origin import Origin, Page
-from tests.e2e.stack import Document, Stack
+from tests.e2e.stack import Stack
+from tests.origin import Origin, Page
 from tests.services import rq
 from tests.waiting import wait_until
 

@@ -50,14 +50,15 @@ class Visits:
 
 
 class Origin:
-    """Listens on a free port of 127.0.0.1 while it is entered."""
+    """Listens on a free port while it is entered."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
         self.is_closing = False
+        self._host = host
         self._pages: dict[str, list[Page]] = {}
         self._visits: dict[str, Visits] = defaultdict(Visits)
         self._lock = threading.Lock()
-        self._server = _Server(self)
+        self._server = _Server(self, host)
         self._thread = threading.Thread(target=self._server.serve_forever, args=[LOOK_SECONDS])
 
     def __enter__(self) -> Self:
@@ -78,11 +79,11 @@ class Origin:
     @property
     def allow(self) -> str:
         """Value of `RQUBE_FETCH_ALLOW` that opens this server and nothing else."""
-        return f"127.0.0.1/32:{self._server.server_port}"
+        return f"{self._host}/32:{self._server.server_port}"
 
     def url(self, path: str) -> str:
         """Give the address of a path."""
-        return f"http://127.0.0.1:{self._server.server_port}{path}"
+        return f"http://{self._host}:{self._server.server_port}{path}"
 
     def serve(self, path: str, *pages: Page) -> str:
         """Answer one request after the other with these pages, the last one again and again.
@@ -134,8 +135,8 @@ class Origin:
 class _Server(ThreadingHTTPServer):
     request_queue_size = 128
 
-    def __init__(self, origin: Origin) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, origin: Origin, host: str) -> None:
+        super().__init__((host, 0), _Handler)
         self.origin = origin
 
     def handle_error(self, request: Any, client_address: Any) -> None:
