@@ -13,9 +13,11 @@ import json
 import os
 import random
 import re
+import signal
 import socket
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -25,7 +27,7 @@ import pydantic_core
 from rqube import errors, retries
 from rqube.jobs import CRASHES_UNTIL_QUARANTINE, AttemptOutcome, Claim, JobState, Outcome
 from rqube.settings import Settings
-from rqube.store.leases import Holder
+from rqube.store.leases import Holder, Refusal
 from rqube.store.store import Store
 from rqube.tasks import catalogue
 from rqube.tasks.current import CURRENT, CurrentJob
@@ -38,6 +40,10 @@ LONGEST_WAIT = timedelta(days=365)
 NULL = "null"
 HAS_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000").search
 """Finds the NUL of JSON, and not a backslash that stands before the text `u0000`."""
+
+DEEPEST = 100
+"""Levels of lists and objects within a result; readers of JSON give up at some hundred."""
+STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]').finditer
 
 Tasks = Mapping[str, Task[..., Any]]
 
@@ -190,10 +196,25 @@ def encode(value: object, *, limit: int) -> str:
     if size_bytes > limit:
         message = f"The result has {size_bytes:,} bytes; at most {limit:,} are stored."
         raise errors.ResultRefused("result_too_large", message)
+    if _is_too_deep(text):
+        message = f"The result nests deeper than {DEEPEST} levels."
+        raise errors.ResultRefused("result_not_json", message)
     if "\\u0000" in text and HAS_NUL(text):
         message = "The result holds a NUL character, which Postgres cannot store."
         raise errors.ResultRefused("result_not_json", message)
     return text
+
+
+def _is_too_deep(text: str) -> bool:
+    if text.count("[") + text.count("{") <= DEEPEST:
+        return False
+    depth = 0
+    for found in STRING_OR_BRACKET(text):
+        bracket = found[0][0]
+        depth += (bracket in "[{") - (bracket in "]}")
+        if depth > DEEPEST:
+            return True
+    return False
 
 
 def error_object(error: BaseException, *, cause: str) -> str:
@@ -222,21 +243,27 @@ def error_text(kind: str, message: str, *, cause: str, trace: str | None = None)
 def run_queued(job_id: str) -> None:
     """Claim, run and settle one job: what a stock RQ worker calls for a message of ours.
 
-    Nothing happens when the job cannot be claimed: it ended, runs elsewhere, or is not due.
-    A failure is raised after it was settled, so that RQ shows the job as failed too.
+    Raises:
+        JobError: it failed, and was settled; or it could not be claimed, and did not succeed
+            before. So RQ shows as finished what did succeed, and nothing else.
     """
     settings, store, tasks = _of_this_process()
     name = f"rq-{socket.gethostname()}-{os.getpid()}"
-    # A stock worker renews nothing: the lease must outlast the time limit.
-    for claim in store.leases.claim(
-        Holder(name, settings.pool, tuple(tasks), settings.lease), [job_id]
-    ):
+    holder = Holder(name, settings.pool, tuple(tasks), settings.lease)
+    claims = store.leases.claim(holder, [job_id])
+    for claim in claims:
         _run_with_long_lease(settings, store, tasks, claim, name)
+    if not claims:
+        reason = store.leases.explain(holder, [job_id])[job_id]
+        if reason is not Refusal.SUCCEEDED:
+            message = f"Job {job_id} was not run: {reason.value}."
+            raise errors.JobError(message, cause=reason.value)
 
 
 def _run_with_long_lease(
     settings: Settings, store: Store, tasks: Tasks, claim: Claim, name: str
 ) -> None:
+    # A stock worker renews nothing: the lease must outlast the time limit.
     lease = settings.lease + settings.lease * (claim.timeout_seconds / settings.lease_seconds)
     held = [(claim.id, claim.attempt)]
     store.leases.renew(Holder(name, settings.pool, tuple(tasks), lease), held)
@@ -244,7 +271,8 @@ def _run_with_long_lease(
     def report(progress: str) -> None:
         store.leases.progress([(claim.id, claim.attempt, progress)])
 
-    ending = run(tasks[claim.task], claim, report=report, limit=settings.max_result_bytes)
+    with _time_limit(claim.timeout_seconds):
+        ending = run(tasks[claim.task], claim, report=report, limit=settings.max_result_bytes)
     if is_rq_time_limit(ending):
         ending = timed_out(claim)
     outcome = outcome_of(claim, ending, chance=random.random())  # noqa: S311 - jitter
@@ -253,6 +281,25 @@ def _run_with_long_lease(
         raise errors.RqubeError(message)
     if outcome.outcome is not AttemptOutcome.SUCCEEDED:
         raise errors.JobError(errors.summary(json.loads(outcome.error or "{}")))
+
+
+@contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    """Raise in the main thread, where a stock worker runs its jobs, when the time is up.
+
+    RQ's own limit, which is longer, ends with this.
+    """
+
+    def expire(_number: int, _frame: object) -> None:
+        raise TimeLimitReached
+
+    before = signal.signal(signal.SIGALRM, expire)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def is_rq_time_limit(ending: Ending) -> bool:

@@ -126,16 +126,15 @@ class Pipe:
 
     def write(self, line: bytes) -> bool:
         """Write a line; False when it was dropped: no reader, no room, or nobody there."""
-        if not self._lock.acquire(timeout=PATIENCE.total_seconds()):
-            self.dropped += 1
-            return False
-        try:
-            self._put(b"\n" + line if self._is_torn else line)
-        except OSError:
-            self.dropped += 1
-            return False
-        finally:
-            self._lock.release()
+        # `with`, not `acquire` and `try`: a time limit may raise in this thread at any instruction,
+        # and between those two the lock would stay taken for ever. Whoever has it holds it for
+        # `PATIENCE` at most, and in `IMPATIENCE` not at all.
+        with self._lock:
+            try:
+                self._put(b"\n" + line if self._is_torn else line)
+            except OSError:
+                self.dropped += 1
+                return False
         return True
 
     def _put(self, line: bytes) -> None:

@@ -24,6 +24,9 @@ REAPER_SECONDS = 2.5
 THOROUGH_EVERY = 15
 """Turns of the reconciler in which it does not trust the counts: half a minute."""
 
+NO_EPOCH = "none"
+"""Of a database that has never been used with a Redis; as in its first migration."""
+
 log = logs.get(__name__)
 
 
@@ -68,7 +71,8 @@ def check_epoch(store: Store, queue: RedisQueue) -> bool:
         return False  # another process was first
     queue.mark_epoch(new)
     queue.set_paused(store.queues.paused())
-    log.warning("recovery.redis_lost_its_data", waiting=waiting)
+    if expected != NO_EPOCH:
+        log.warning("recovery.redis_lost_its_data", waiting=waiting)
     return True
 
 

@@ -92,13 +92,22 @@ class FaultProxy:
         except OSError:
             _reset(client)
             return
-        with self._lock:
-            self._sockets |= {client, server}
+        if not self._keep(client, server):
+            _reset(client)
+            _reset(server)
+            return
         is_cut = threading.Event()
         threading.Thread(
             target=self._pass, args=(server, client, is_cut), kwargs={"is_reply": True}, daemon=True
         ).start()
         self._pass(client, server, is_cut, is_reply=False)
+
+    def _keep(self, *sockets: socket.socket) -> bool:
+        """Note what `refuse` must reset; it may have been called a moment ago."""
+        with self._lock:
+            if not self._refuses:
+                self._sockets |= set(sockets)
+            return not self._refuses
 
     def _pass(
         self,

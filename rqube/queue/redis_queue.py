@@ -21,6 +21,9 @@ REST_SECONDS = 1.0
 """After Redis failed, pushes fail at once for so long instead of waiting for it each time."""
 BACKLOG_SECONDS = 60
 """Longer than any rest of the relay, which says again that older jobs wait; as in push.lua."""
+TAKEN_MARGIN_SECONDS = 50
+"""An execution scores 60 s ahead when it begins, RQ's own up to 90 s and kept so: ours are counted
+as taken for 10 s, time enough for a claim, and those of stock workers for as long as they live."""
 ABANDONED_MARGIN_SECONDS = 30
 """Live workers keep the score of their executions further ahead than this."""
 
@@ -84,13 +87,19 @@ class RedisQueue:
         }
 
     def held(self, queue: str) -> set[str]:
-        """List the ids of a queue that wait in Redis, those just taken included."""
+        """List the ids of a queue that wait in Redis, those just taken included.
+
+        A stock worker takes a while from there to the claim: it imports the tasks first.
+        """
+        now = time.time()  # noqa: TID251 - scores of RQ's registries; decides nothing of ours
         with connection.unavailable_when_gone():
             pipeline = self.client.pipeline(transaction=False)
             pipeline.lrange(keys.waiting(queue), 0, -1)
             pipeline.lrange(keys.intermediate(queue), 0, -1)
-            waiting, taken = pipeline.execute()
-        return {connection.text(raw) for raw in [*waiting, *taken]}
+            pipeline.zrange(keys.wip(queue), f"({now + TAKEN_MARGIN_SECONDS}", "+inf", byscore=True)
+            waiting, taken, in_progress = pipeline.execute()
+        begun = {connection.text(raw).partition(":")[0] for raw in in_progress}
+        return {connection.text(raw) for raw in [*waiting, *taken]} | begun
 
     def taken(self, queues: Sequence[str]) -> dict[str, set[str]]:
         """List, per queue, the ids that idle workers took and do not yet work on."""

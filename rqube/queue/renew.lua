@@ -1,4 +1,5 @@
--- Refreshes what RQ holds of running jobs, and restores what a flush took.
+-- Refreshes what RQ holds of running jobs, and restores what a flush took. What was settled between
+-- the caller's look and this is left alone: its record is there, and says how it ended.
 -- Touches:
 --   rq:wip:<queue>                sorted set: the score moves on
 --   rq:execution:<id>:<execution> hash: last_heartbeat, expires
@@ -14,21 +15,24 @@ for i = 5, #ARGV, 7 do
   local queue, id, execution, started = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local member = id .. ':' .. execution
   local record, key = 'rq:job:' .. id, 'rq:execution:' .. member
-  redis.call('ZADD', 'rq:wip:' .. queue, now + abandoned, member)
-  redis.call('HSET', key, 'id', execution, 'job_id', id, 'created_at', started,
-    'last_heartbeat', now, 'worker_name', worker)
-  redis.call('EXPIRE', key, abandoned)
-  redis.call('ZADD', 'rq:executions:' .. id, now + abandoned, execution)
-  redis.call('EXPIRE', 'rq:executions:' .. id, abandoned)
-  redis.call('SADD', index, member)
-  if redis.call('EXISTS', record) == 0 then
-    redis.call('HSET', record, 'status', 'started', 'origin', queue, 'created_at', moment,
-      'enqueued_at', moment, 'started_at', moment, 'description', ARGV[i + 4],
-      'timeout', ARGV[i + 5], 'data', ARGV[i + 6])
+  local status = redis.call('HGET', record, 'status')
+  if not status or status == 'started' or status == 'queued' then
+    redis.call('ZADD', 'rq:wip:' .. queue, now + abandoned, member)
+    redis.call('HSET', key, 'id', execution, 'job_id', id, 'created_at', started,
+      'last_heartbeat', now, 'worker_name', worker)
+    redis.call('EXPIRE', key, abandoned)
+    redis.call('ZADD', 'rq:executions:' .. id, now + abandoned, execution)
+    redis.call('EXPIRE', 'rq:executions:' .. id, abandoned)
+    redis.call('SADD', index, member)
+    if not status then
+      redis.call('HSET', record, 'status', 'started', 'origin', queue, 'created_at', moment,
+        'enqueued_at', moment, 'started_at', moment, 'description', ARGV[i + 4],
+        'timeout', ARGV[i + 5], 'data', ARGV[i + 6])
+    end
+    redis.call('HSET', record, 'last_heartbeat', moment, 'worker_name', worker)
+    redis.call('PERSIST', record)
+    redis.call('SADD', 'rq:queues', 'rq:queue:' .. queue)
   end
-  redis.call('HSET', record, 'last_heartbeat', moment, 'worker_name', worker)
-  redis.call('PERSIST', record)
-  redis.call('SADD', 'rq:queues', 'rq:queue:' .. queue)
 end
 redis.call('EXPIRE', index, abandoned * 10)
 return 1

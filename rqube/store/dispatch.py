@@ -11,6 +11,8 @@ from rqube.jobs import Job
 from rqube.store.database import Database
 from rqube.store.jobs import JOB_COLUMNS, JobRow
 
+HOLD_SECONDS = 15
+"""How long a job rests that reached a worker which does not know its task."""
 SETTLED_SECONDS = 5
 """A handed-over id may be on its way this long before it counts as missing."""
 
@@ -40,6 +42,14 @@ class Dispatch:
         """Note that jobs did not reach Redis after all; the relay takes them."""
         with self._database.transaction() as connection:
             connection.execute(GIVE_BACK, {"ids": list(ids)})
+
+    def hold(self, ids: Sequence[str]) -> None:
+        """Let jobs rest in Postgres: the workers that Redis gave them to do not know their tasks.
+
+        Handed out again at once, they would go in circles, beside the work of the others.
+        """
+        with self._database.transaction() as connection:
+            connection.execute(HOLD, {"ids": list(ids), "rest": HOLD_SECONDS})
 
     def counts(self) -> dict[str, int]:
         """Count, per queue, the waiting jobs that Redis should hold for some seconds already."""
@@ -86,6 +96,7 @@ TAKE: LiteralString = (
                      AND state = 'queued'
                      AND dispatched_at IS NULL
                      AND run_at <= clock_timestamp()
+                     AND (held_until IS NULL OR held_until <= clock_timestamp())
                    ORDER BY priority DESC, run_at, id
                    LIMIT %(limit)s
                      FOR UPDATE SKIP LOCKED)
@@ -101,7 +112,8 @@ WAITING_QUEUES: LiteralString = """
                     WHERE jobs.queue = queues.name
                       AND state = 'queued'
                       AND dispatched_at IS NULL
-                      AND run_at <= clock_timestamp())
+                      AND run_at <= clock_timestamp()
+                      AND (held_until IS NULL OR held_until <= clock_timestamp()))
      ORDER BY name
 """
 
@@ -110,6 +122,15 @@ GIVE_BACK: LiteralString = """
        SET dispatched_at = NULL
       FROM unnest(%(ids)s::uuid[]) AS missed (id)
      WHERE jobs.id = missed.id
+       AND state || '' = 'queued'            -- through the primary key, as in leases.py
+"""
+
+HOLD: LiteralString = """
+    UPDATE jobs
+       SET dispatched_at = NULL,
+           held_until = clock_timestamp() + make_interval(secs => %(rest)s)
+      FROM unnest(%(ids)s::uuid[]) AS unknown (id)
+     WHERE jobs.id = unknown.id
        AND state || '' = 'queued'            -- through the primary key, as in leases.py
 """
 

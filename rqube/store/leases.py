@@ -12,7 +12,8 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import LiteralString
 
-from rqube.jobs import CRASHES_UNTIL_QUARANTINE, Claim, Outcome
+from rqube import retries
+from rqube.jobs import Claim, Outcome
 from rqube.store.database import Connection, Database, refused_when_unfit
 
 REAP_AT_MOST = 100
@@ -149,12 +150,11 @@ class Leases:
     def reap(self) -> list[Reaped]:
         """Take up to 100 jobs from workers whose leases ended: queue them again, isolated.
 
-        A job that was alone in its process when that died has crashed it; three crashes set the
-        job aside. Safe in any number of processes at once.
+        Safe in any number of processes at once.
         """
         with self._database.transaction() as connection:
             rows = connection.execute(
-                REAP, {"limit": REAP_AT_MOST, "crashes": CRASHES_UNTIL_QUARANTINE}
+                REAP, {"limit": REAP_AT_MOST, "most": retries.LONGEST_BACKOFF.total_seconds()}
             )
             return [Reaped(job_id, queue, state) for job_id, queue, state in rows]
 
@@ -330,39 +330,34 @@ PROGRESS: LiteralString = """
 """
 
 # The subquery takes the rows' locks through jobs_leases; what another reaper holds is skipped.
+#
+# That a worker vanished says nothing of its jobs, not even of one alone in a child: so this
+# is a loss, never a crash. But some jobs do take their whole worker along, as when the kernel
+# ends a container for its memory: who was lost three times comes back later and later.
 REAP: LiteralString = """
     WITH reaped AS (
         UPDATE jobs
-           SET losses = jobs.losses + (NOT held.isolated)::int,
-               crashes = jobs.crashes + held.isolated::int,
+           SET losses = jobs.losses + 1,
                isolated = true, lease_until = NULL, dispatched_at = NULL,
-               state = next.state,
-               finished_at = CASE WHEN next.state <> 'queued' THEN clock_timestamp() END,
-               run_at = CASE WHEN next.state = 'queued' THEN clock_timestamp() ELSE jobs.run_at END,
-               error = CASE WHEN next.state = 'quarantined'
-                            THEN jsonb_build_object(
-                                 'type', 'Quarantined', 'cause', 'crashed', 'traceback', NULL,
-                                 'message', 'Killed its own process '
-                                            || %(crashes)s::int || ' times: set aside.')
-                            ELSE jobs.error END
-          FROM (SELECT id, isolated, crashes, cancel_requested
+               state = CASE WHEN held.cancel_requested THEN 'cancelled' ELSE 'queued' END,
+               finished_at = CASE WHEN held.cancel_requested THEN clock_timestamp() END,
+               run_at = CASE WHEN held.cancel_requested THEN jobs.run_at
+                             ELSE clock_timestamp() + make_interval(
+                                  secs => CASE WHEN jobs.losses < 2 THEN 0
+                                               ELSE least(2 ^ least(jobs.losses, 30), %(most)s) END)
+                        END
+          FROM (SELECT id, cancel_requested
                   FROM jobs
                  WHERE state = 'running'
                    AND lease_until < clock_timestamp()
                  ORDER BY lease_until
                  LIMIT %(limit)s
                    FOR UPDATE SKIP LOCKED) AS held
-         CROSS JOIN LATERAL (
-               SELECT CASE WHEN held.cancel_requested THEN 'cancelled'
-                           WHEN held.crashes + held.isolated::int >= %(crashes)s THEN 'quarantined'
-                           ELSE 'queued' END AS state) AS next
          WHERE jobs.id = held.id
-     RETURNING jobs.id, jobs.attempt, jobs.worker, jobs.started_at, jobs.queue, jobs.state,
-               held.isolated AS crashed
+     RETURNING jobs.id, jobs.attempt, jobs.worker, jobs.started_at, jobs.queue, jobs.state
     ), recorded AS (
         INSERT INTO attempts (job_id, number, worker, started_at, outcome, cause)
-        SELECT id, attempt, worker, started_at,
-               CASE WHEN crashed THEN 'crashed' ELSE 'lost' END, 'lease_expired'
+        SELECT id, attempt, worker, started_at, 'lost', 'lease_expired'
           FROM reaped
     )
     SELECT id::text, queue, state FROM reaped

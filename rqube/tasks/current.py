@@ -32,7 +32,7 @@ class CurrentJob:
             text = f"percent is {percent}, not within 0 and 100"
             raise ValueError(text)
         clean = message[:LONGEST_MESSAGE].replace("\0", "").encode("utf-8", "replace").decode()
-        self._report(json.dumps({"percent": percent, "message": clean}))
+        self._report(json.dumps({"percent": float(percent), "message": clean}))
 
 
 CURRENT: ContextVar[CurrentJob] = ContextVar("current_job")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from rq import Queue
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
@@ -65,7 +66,7 @@ class TestJobFetch:
         )
         record = _record(client, job)
         assert started == "started"
-        assert (record.origin, record.timeout) == ("default", 30)
+        assert (record.origin, record.timeout) == ("default", 90)
         assert record.description == f"url.length(url='{url}')"
         assert record.func_name == "rqube.execution.run_queued"
         assert list(record.args) == [job["id"]]
@@ -99,6 +100,39 @@ class TestStockWorker:
         assert origin.visits("/stock").count == 1
         statuses = [Job.fetch(job["id"], connection=client).get_status() for job in (good, bad)]
         assert statuses == ["finished", "failed"]
+
+    def test_says_finished_of_nothing_that_failed(
+        self, stack: Stack, client: redis.Redis, tmp_path: Path
+    ) -> None:
+        """RQ may deliver twice: the second run finds the job ended, and says how."""
+        [failed] = stack.ended(stack.submit("demo.fail"))
+        Queue(UNSERVED, connection=client, serializer=JSONSerializer).enqueue(
+            "rqube.execution.run_queued", failed["id"], job_id=failed["id"]
+        )
+
+        words = ("worker", "--burst", "--serializer", "json", UNSERVED)
+        with rq(*words, settings=stack.settings, log=tmp_path / "stock.log") as stock:
+            stock.wait(COMMAND_SECONDS)
+
+        assert Job.fetch(failed["id"], connection=client).get_status() == "failed"
+        assert len(stack.attempts(failed)) == 1
+
+    def test_keeps_to_the_limit_of_the_job(self, stack: Stack, tmp_path: Path) -> None:
+        """Which RQ's own, that includes the import of the tasks, exceeds."""
+        job = stack.submit(
+            "demo.long",
+            params={"duration_seconds": 30},
+            queue=UNSERVED,
+            timeout_seconds=1,
+            max_attempts=1,
+        )
+
+        words = ("worker", "--burst", "--serializer", "json", UNSERVED)
+        with rq(*words, settings=stack.settings, log=tmp_path / "stock.log") as stock:
+            stock.wait(COMMAND_SECONDS)
+
+        [ended] = stack.ended(job)
+        assert (ended["state"], ended["error"]["cause"]) == ("failed", "time_limit")
 
 
 def _record(client: redis.Redis, job: Document) -> Job:

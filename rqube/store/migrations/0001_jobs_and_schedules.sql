@@ -26,6 +26,7 @@ CREATE TABLE jobs (
     worker           text,
     lease_until      timestamptz,
     dispatched_at    timestamptz,
+    held_until       timestamptz,  -- not handed to Redis before: whoever got it did not know its task
     schedule_id      uuid,
     planned_at       timestamptz,
     progress         jsonb,

@@ -1,7 +1,7 @@
 """What the scheduler does again and again, and which duties share a thread.
 
 Redis being away does not delay what needs Postgres only, nor the other way round: firing, pushing
-and relaying, leases, and rq-scheduler's entries each have a loop of their own.
+and relaying, leases, counting, and rq-scheduler's entries each have a loop of their own.
 """
 
 from __future__ import annotations
@@ -59,17 +59,18 @@ class Duties:
                 Step("reconcile", self.reconcile, every=2 * second),
             ],
         )
-        leases = Loop(
-            "leases",
+        # Alone: a reaper that is held up takes the pause for an outage, and waits another lease.
+        leases = Loop("leases", [Step("reap", self.reap, every=second)])
+        census = Loop(
+            "census",
             [
-                Step("reap", self.reap, every=second),
                 Step("gauges", self.show, every=5 * second),
                 Step("workers", self.forget_workers, every=60 * second),
                 Step("schema", self.check_schema, every=60 * second),
             ],
         )
         ears = Loop("ears", [Step("listen", self.listen, every=timedelta(0))])
-        self.loops: Sequence[Loop] = (self._schedules, self._relay, leases, ears)
+        self.loops: Sequence[Loop] = (self._schedules, self._relay, leases, census, ears)
 
     def fire(self) -> float | None:
         """Fire what is due; the jobs are pushed by another loop."""

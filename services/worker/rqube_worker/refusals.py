@@ -53,6 +53,9 @@ class Refusals:
                 continue
             observe.dropped(delivery.queue, reason.value)
             records.append(Settlement(delivery, RECORDS[reason]))
+        unknown = [job_id for job_id in ours if reasons[job_id] is Refusal.UNKNOWN_TASK]
+        if unknown:
+            self._store.dispatch.hold(unknown)
         return records
 
     def _set_aside(self, delivery: Delivery) -> bool:

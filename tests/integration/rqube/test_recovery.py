@@ -28,6 +28,9 @@ from tests.fault_proxy import FaultProxy, fault_proxy
 from tests.submitting import submit
 from tests.waiting import wait_until
 
+TAKEN_SECONDS = 11
+"""A little longer than an id that was just claimed counts as taken."""
+
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 WINDOW = 10
@@ -273,10 +276,13 @@ class TestReconciler:
     ) -> None:
         """A worker that died after its claim in Redis and before that in Postgres had the id."""
         ids = submit(submitter, "demo.noop", count=5)
-        claims_of(queue).turn([], wanted=2)
+        taken = claims_of(queue).turn([], wanted=2).deliveries
         reconciler = Reconciler()
         too_early = reconciler.turn(store, queue)
         age(store)
+        for one in taken:
+            member = f"{one.id}:{one.execution}"
+            queue.client.zincrby(keys.wip("default"), -TAKEN_SECONDS, member)
 
         missing = reconciler.turn(store, queue)
         recovery.relay(store, queue)

@@ -344,6 +344,19 @@ class TestEncode:
 
         assert refused.value.cause == "result_not_json"
 
+    @pytest.mark.parametrize("opening", ["[", '{"a":'])
+    def test_counts_levels_and_not_brackets(self, opening: str) -> None:
+        """As many levels as every reader can take; brackets in a text are none."""
+        closing = "]" if opening == "[" else "}"
+        right = json.loads(opening * 100 + "0" + closing * 100)
+        wrong = [right]
+
+        assert execution.encode(right, limit=LIMIT)
+        assert execution.encode(["[{" * 200, '\\"[' * 200], limit=LIMIT)
+        assert execution.encode([[1]] * 200, limit=LIMIT)
+        with pytest.raises(errors.ResultRefused, match="deeper than 100 levels"):
+            execution.encode(wrong, limit=LIMIT)
+
     def test_refuses_a_circle(self) -> None:
         """A list that holds itself has no end."""
         value: list[Any] = []

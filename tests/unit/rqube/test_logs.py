@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import ctypes
 import json
 import logging
 import os
+import sys
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -12,7 +15,9 @@ from typing import Any
 import pytest
 
 from rqube import logs
+from rqube.execution import TimeLimitReached
 from rqube.settings import Settings
+from tests.waiting import wait_until
 
 
 class Hostile:
@@ -266,6 +271,32 @@ class TestPipe:
         assert written.dropped > 0
         assert time.monotonic() - began < 5
 
+    def test_outlives_a_time_limit_that_comes_while_it_waits(self, pipe: tuple[int, int]) -> None:
+        """It hits the thread as that gets the lock, which must be free after all the same."""
+        shared = logs.Pipe(pipe[1])
+        shared._lock.acquire()
+        ended: list[BaseException] = []
+
+        def job() -> None:
+            try:
+                shared.write(b"line\n")
+            except TimeLimitReached as limit:
+                ended.append(limit)
+
+        thread = threading.Thread(target=job)
+        thread.start()
+        seen: list[tuple[str, int]] = []
+        wait_until(lambda: _stands_still(thread, "write", seen), otherwise="it to wait")
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(
+            ctypes.c_ulong(thread.ident or 0), ctypes.py_object(TimeLimitReached)
+        )
+        shared._lock.release()
+        thread.join()
+
+        assert len(ended) == 1
+        assert not shared._lock.locked()
+        assert shared.write(b"line\n")
+
     def test_reports_what_it_dropped(
         self, pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -301,3 +332,11 @@ class TestPipe:
 
         os.close(full)
         assert written.dropped == 1
+
+
+def _stands_still(thread: threading.Thread, function: str, seen: list[tuple[str, int]]) -> bool:
+    """Tell whether a thread is in a function, at the same instruction as at the last look."""
+    frame = sys._current_frames().get(thread.ident or 0)
+    if frame is not None:
+        seen.append((frame.f_code.co_name, frame.f_lasti))
+    return len(seen) > 1 and seen[-1] == seen[-2] and seen[-1][0] == function

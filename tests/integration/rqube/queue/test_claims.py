@@ -25,6 +25,8 @@ from tests.fault_proxy import fault_proxy
 from tests.watched_lane import make_claim
 
 RECORD_SECONDS = 500
+TAKEN_SECONDS = 11
+"""A little longer than an id that was just claimed counts as taken."""
 
 
 @pytest.fixture
@@ -395,6 +397,20 @@ class TestRenew:
 
         assert queue.client.ttl(keys.job(delivery.id)) == -1
 
+    def test_leaves_alone_what_was_settled_meanwhile(
+        self, queue: RedisQueue, claims: Claims
+    ) -> None:
+        """The keeper looks at what runs, and its script may come after the job's end."""
+        push(queue)
+        [delivery] = claim(claims)
+        claims.turn([settled(delivery)], wanted=0)
+
+        claims.renew([(delivery, make_claim(id=delivery.id), time.time())])
+
+        assert wip(queue) == []
+        assert record(queue, delivery.id).get_status() == "finished"
+        assert 0 < queue.client.ttl(keys.job(delivery.id)) <= RECORD_SECONDS
+
 
 class TestForeign:
     def test_jobs_go_unexecuted_to_the_failed_ones(self, queue: RedisQueue, claims: Claims) -> None:
@@ -425,7 +441,7 @@ class TestForeign:
 
 class TestLostReply:
     def test_leaves_ids_in_one_place(self, settings: Settings, queue: RedisQueue) -> None:
-        """Claimed into the void, an id is in progress and nowhere else; the reconciler sees it."""
+        """Claimed into the void, it is in progress only; soon the reconciler sees it."""
         with fault_proxy(settings.redis_url) as proxy:
             client = connection.connect(proxy.url)
             claims = Claims(
@@ -440,4 +456,7 @@ class TestLostReply:
 
         assert batch.deliveries == [], "the retry found nothing"
         assert [member.partition(":")[0] for member in wip(queue)] == [job_id]
+        assert queue.held("default") == {job_id}
+        [member] = wip(queue)
+        queue.client.zincrby(keys.wip("default"), -TAKEN_SECONDS, member)
         assert queue.held("default") == set()

@@ -63,7 +63,7 @@ class TestPush:
         queue.push([job])
 
         plain = RqJob.fetch(str(job.id), connection=queue.client)
-        assert (plain.get_status(), plain.origin, plain.timeout) == ("queued", "default", 2)
+        assert (plain.get_status(), plain.origin, plain.timeout) == ("queued", "default", 62)
         assert plain.description == "url.length(url='http://ü/')"
         assert plain.created_at == job.created_at
         assert plain.enqueued_at is not None

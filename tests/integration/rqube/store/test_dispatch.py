@@ -44,6 +44,21 @@ class TestTake:
         assert [job.id for job in taken] == [urgent.id, early.id, late.id, idle.id]
         assert all(job.dispatched_at is not None for job in taken)
 
+    def test_lets_a_job_rest_that_nobody_knew(self, store: Store) -> None:
+        """Its worker did not know the task; handed out again at once it would go in circles."""
+        held, other = accept(store), accept(store)
+        store.dispatch.hold([str(held.id)])
+
+        at_first = store.dispatch.take("default", 10)
+        queues = store.dispatch.waiting_queues()
+        with psycopg.connect(store.database.url) as connection:
+            connection.execute("UPDATE jobs SET held_until = clock_timestamp()")
+        later = store.dispatch.take("default", 10)
+
+        assert [job.id for job in at_first] == [other.id]
+        assert queues == []
+        assert [job.id for job in later] == [held.id]
+
     def test_gives_the_first_of_that_order(self, store: Store) -> None:
         """Where there is room for some only, these are not any."""
         jobs = [accept(store, run_at=LONG_AGO + n * timedelta(seconds=1)) for n in range(6)]

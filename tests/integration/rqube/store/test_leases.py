@@ -41,6 +41,23 @@ def success(claimed: Claim, result: str = "1") -> Outcome:
     )
 
 
+def make_due(store: Store, job_id: str) -> None:
+    """Let a job that waits for its time be claimed now."""
+    with psycopg.connect(store.database.url) as connection:
+        connection.execute("UPDATE jobs SET run_at = clock_timestamp() WHERE id = %s", [job_id])
+
+
+def seconds_until_due(store: Store, job_id: str) -> float:
+    """Tell how long a job still waits for its time, by the database's clock."""
+    with psycopg.connect(store.database.url) as connection:
+        row = connection.execute(
+            "SELECT extract(epoch FROM run_at - clock_timestamp())::float8 FROM jobs WHERE id = %s",
+            [job_id],
+        ).fetchone()
+    assert row is not None
+    return float(row[0])
+
+
 class TestClaim:
     def test_gives_a_job_to_one_worker_only(self, store: Store) -> None:
         """RQ may deliver twice; the second worker must get nothing."""
@@ -219,15 +236,23 @@ class TestReap:
         assert job.isolated
         assert job.dispatched_at is None
 
-    def test_quarantines_what_died_alone_three_times(self, store: Store) -> None:
-        """The first death was shared; the next three were its own."""
+    def test_blames_no_job_for_workers_that_vanish(self, store: Store) -> None:
+        """Not even one that was alone in its child each time; but it comes back ever later."""
         job_id = submit(store)
+        waits = []
         for _ in range(4):
+            make_due(store, job_id)
             claim(store, job_id, lease=SHORT_LEASE)
             wait_until(store.leases.reap, otherwise="the lease to end")
+            waits.append(seconds_until_due(store, job_id))
 
         job = store.jobs.get(make_uuid(job_id))
-        assert (job.state, job.losses, job.crashes) == (JobState.QUARANTINED, 1, 3)
+        assert (job.state, job.losses, job.crashes) == (JobState.QUEUED, 4, 0)
+        assert [attempt.outcome for attempt in store.jobs.attempts(job.id)] == ["lost"] * 4
+        assert waits[0] <= 0
+        assert waits[1] <= 0
+        assert 2 < waits[2] <= 4
+        assert 6 < waits[3] <= 8
 
     def test_leaves_renewed_leases_alone(self, store: Store) -> None:
         """A renewal gives a full lease from now."""
