@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 MIGRATIONS := rqube/store/migrations
+TAG := dev
 
 # The last step of the set-up writes the tree's path into the stamp. A set-up that was interrupted,
 # or that came along when the tree was copied, is therefore made again.
@@ -12,7 +13,7 @@ ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fix bench docs lock migrate migration
+.PHONY: help run test check fix bench docs lock migrate migration images
 
 help:
 	@awk -F '## ' '/^[a-z-]+:.*## / { sub(/:.*/, "", $$1); printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -47,6 +48,9 @@ migration: ## begin the next numbered migration: make migration NAME=job_tags
 
 docs: $(READY) ## rebuild docs/reference from the code
 	@$(BIN)/python docs/generate.py
+
+images: ## build the images by docker, buildah or podman: make images TAG=1.2 REGISTRY=registry.example
+	@sh -euc "$$IMAGES" -- '$(TAG)' '$(REGISTRY)' '$(BUILDER)'
 
 lock: | $(BIN)/uv ## bring requirements.lock up to pyproject.toml (LOCK_ARGS=--upgrade: newer versions)
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --group checks --universal \
@@ -107,3 +111,28 @@ echo '-- What this adds, and why the release before can work with it.' > "$$file
 echo "$$file"
 endef
 export NEXT_MIGRATION
+
+# BUILDER is one of the three, or a program that is called as `PROGRAM build NAME CONTEXT …`.
+define IMAGES
+tag=$$1 registry=$$2 builder=$$3
+for name in docker buildah podman; do
+    # A client without its engine builds nothing, and says so in `version`.
+    [ -n "$$builder" ] || ! $$name version >/dev/null 2>&1 || builder=$$name
+done
+if [ -z "$$builder" ]; then
+    echo 'Neither docker, buildah nor podman works here. Name one: make images BUILDER=/path/to/docker' >&2
+    exit 1
+fi
+revision=$$(git describe --always --dirty --abbrev=40 --exclude '*' 2>/dev/null) || revision=
+for target in api worker scheduler; do
+    image=$${registry:+$$registry/}rqube-$$target:$$tag
+    set -- --file services/Dockerfile --target "$$target" \
+        --build-arg "REVISION=$$revision" --build-arg "VERSION=$$tag"
+    case $${builder##*/} in
+    docker | buildah | podman) "$$builder" build --tag "$$image" "$$@" . ;;
+    *) "$$builder" build "$$image" . "$$@" ;;
+    esac
+    echo "built $$image"
+done
+endef
+export IMAGES

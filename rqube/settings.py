@@ -94,8 +94,10 @@ class Settings(BaseSettings):
     fetch_max_bytes: int = Field(default=10_000_000, ge=1)
     """Most bytes that `url.length` downloads."""
 
-    # The log
+    # What the process says about itself
 
+    revision: str = ""
+    """Commit that the image was built from, for `rqube_build_info`; images carry it."""
     log_format: Literal["json", "text"] = "json"
     """`json` for programs, `text` for people."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

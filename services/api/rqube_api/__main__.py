@@ -19,7 +19,7 @@ def main() -> None:
     """Serve until SIGTERM or SIGINT, then answer what is in hand and return."""
     settings = Settings.load()
     logs.configure(settings)
-    metrics.set_build(version=importlib.metadata.version("rqube"), revision="")
+    metrics.set_build(version=importlib.metadata.version("rqube"), revision=settings.revision)
     store = Store.open(settings.postgres_url, name="api", max_connections=12)
     queue = RedisQueue.of(settings)
     submitter = Submitter(store, queue)

@@ -18,7 +18,7 @@ def run() -> int:
     """Run a scheduler until SIGTERM or SIGINT; gives the exit status."""
     settings = Settings.load()
     logs.configure(settings)
-    metrics.set_build(version=importlib.metadata.version("rqube"), revision="")
+    metrics.set_build(version=importlib.metadata.version("rqube"), revision=settings.revision)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

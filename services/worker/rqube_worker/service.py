@@ -73,7 +73,7 @@ class Service:
         self._holder = Holder(name, settings.pool, tuple(tasks), settings.lease)
         self._tasks = tasks
         version = importlib.metadata.version("rqube")
-        metrics.set_build(version=version, revision="")
+        metrics.set_build(version=version, revision=settings.revision)
         self._birth = WorkerBirth(
             name=name,
             pool=settings.pool,
