@@ -206,9 +206,9 @@ def settle(connection: Connection, outcomes: Sequence[Outcome]) -> set[str]:
 # joined and never compared with `= ANY`, and the state is compared as `state || ''`, from which no
 # partial index follows. Held by test_leases.py.
 #
-# A worker's threads settle, renew and report on the same rows at once. Two statements that lock them
-# in different orders wait for each other, and no plan promises an order: so these three lock their
-# rows first, by id. (A claim meets no other writer of several rows that waits.)
+# A worker's threads settle, renew and report on the same rows at once. Two statements that lock
+# them in different orders wait for each other, and no plan promises an order: so these three lock
+# their rows first, by id. (A claim meets no other writer of several rows that waits.)
 CLAIM: LiteralString = """
     UPDATE jobs
        SET state = 'running', attempt = attempt + 1, worker = %(worker)s, pool = %(pool)s,
