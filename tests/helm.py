@@ -37,7 +37,7 @@ class Refused(Exception):
     """Helm did not render; the message is Helm's."""
 
 
-class Once(yaml.SafeLoader):
+class Once(yaml.CSafeLoader):
     """Reads YAML and refuses a key that stands twice in a map, of which one would be lost."""
 
 
@@ -87,8 +87,7 @@ def render(
     Raises:
         Refused: Helm does not accept the values.
     """
-    text = _render(json.dumps(values or {}, sort_keys=True), chart, release, tuple(arguments))
-    return [document for document in yaml.load_all(text, Loader=Once) if document]
+    return _render(json.dumps(values or {}, sort_keys=True), chart, release, tuple(arguments))
 
 
 def render_external(**values: Any) -> list[Object]:
@@ -168,8 +167,9 @@ def environment(this: Object) -> dict[str, Any]:
 
 
 @functools.cache
-def _render(values: str, chart: Path, release: str, arguments: tuple[str, ...]) -> str:
-    return run("template", release, str(chart), "--values=-", *arguments, text=values)
+def _render(values: str, chart: Path, release: str, arguments: tuple[str, ...]) -> list[Object]:
+    text = run("template", release, str(chart), "--values=-", *arguments, text=values)
+    return [document for document in yaml.load_all(text, Loader=Once) if document]
 
 
 @functools.cache
