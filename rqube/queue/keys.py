@@ -1,10 +1,11 @@
-"""The names of keys: RQ's own, with its prefix `rq:`, and three of ours."""
+"""The names of keys: RQ's own, with its prefix `rq:`, and four of ours."""
 
 from __future__ import annotations
 
 QUEUES = "rq:queues"
 
 PAUSED = "rqube:paused"  # set of names of paused queues: a copy of what Postgres says
+CLOSED = "rqube:paused:"  # + queue: set of one member while the queue is paused, for autoscalers
 EPOCH = "rqube:epoch"  # which filling of Redis this is; absent after a flush
 BACKLOG = "rqube:backlog:"  # + queue: exists while older jobs of the queue wait in Postgres
 

@@ -21,6 +21,8 @@ REST_SECONDS = 1.0
 """After Redis failed, pushes fail at once for so long instead of waiting for it each time."""
 BACKLOG_SECONDS = 60
 """Longer than any rest of the relay, which says again that older jobs wait; as in push.lua."""
+CLOSED_SECONDS = 10
+"""Longer than two turns of the reconciler, which says again that a queue is paused."""
 TAKEN_MARGIN_SECONDS = 50
 """An execution scores 60 s ahead when it begins, RQ's own up to 90 s and kept so: ours are counted
 as taken for 10 s, time enough for a claim, and those of stock workers for as long as they live."""
@@ -143,12 +145,19 @@ class RedisQueue:
             self.client.delete(keys.BACKLOG + queue)
 
     def set_paused(self, queues: Sequence[str]) -> None:
-        """Copy the names of the paused queues for the claim to see."""
+        """Copy the names of the paused queues, for the claim to see and, for a while, autoscalers.
+
+        An autoscaler can only ask for the size of a key, so each paused queue has one; the
+        reconciler writes it anew before it vanishes, and after a resume it vanishes by itself.
+        """
         with connection.unavailable_when_gone():
             pipeline = self.client.pipeline(transaction=True)
             pipeline.delete(keys.PAUSED)
             if queues:
                 pipeline.sadd(keys.PAUSED, *queues)
+            for queue in queues:
+                pipeline.sadd(keys.CLOSED + queue, "1")
+                pipeline.expire(keys.CLOSED + queue, CLOSED_SECONDS)
             pipeline.execute()
 
     def epoch(self) -> str | None:

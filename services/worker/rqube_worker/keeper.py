@@ -44,6 +44,7 @@ class Keeper:
 
     def start(self) -> None:
         """Begin to keep."""
+        self.last_turn = time.monotonic()
         for thread in self._threads:
             thread.start()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-import random
 import signal
 import socket
 import sys
@@ -14,16 +13,16 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from rqube import errors, execution, logs, metrics, probes, registration
+from rqube import execution, logs, metrics, probes
 from rqube.jobs import Lane
 from rqube.queue import connection
 from rqube.queue.claims import Claims
 from rqube.settings import Settings
-from rqube.store import schema
 from rqube.store.leases import Holder
 from rqube.store.store import Store
 from rqube.store.workers import WorkerBirth
 from rqube.tasks import catalogue
+from rqube_worker.arrival import Arrival
 from rqube_worker.draining import Drain, tolerate
 from rqube_worker.engine import Engine
 from rqube_worker.keeper import Keeper
@@ -71,7 +70,6 @@ class Service:
         self._worker = worker
         tasks = catalogue.load(settings.tasks)
         self._holder = Holder(name, settings.pool, tuple(tasks), settings.lease)
-        self._tasks = tasks
         version = importlib.metadata.version("rqube")
         metrics.set_build(version=version, revision=settings.revision)
         self._birth = WorkerBirth(
@@ -132,6 +130,8 @@ class Service:
             on_stuck=self._on_stuck,
         )
         self._stop = Stop()
+        self._arrival = Arrival(self._store, birth=self._birth, tasks=tasks, stop=self._stop)
+        self._is_at_work = False
         self._stuck: set[tuple[str, int]] = set()
         self._exit_status = 0
 
@@ -144,16 +144,19 @@ class Service:
         self._worker.on_stop_job = lambda job_id: self._engine.running.stop(
             job_id, execution.cancelled()
         )
-        if not self._register():
+        if not self._arrival.wait():
             return 0
+        tolerate(self._worker.appear, "worker.redis_unavailable")
         waiters = Waiters(
             settings.redis_url, self._birth.queues, on_arrival=self._engine.id_arrived
         )
         self._engine.arm = waiters.arm
         self._keeper.start()
         self._watch.start()
+        self._engine.last_turn = time.monotonic()
         loop = threading.Thread(target=self._engine.run, name="engine", daemon=True)
         loop.start()
+        self._is_at_work = True
         log.info("worker.started", name=self._birth.name, queues=self._birth.queues)
         threading.Thread(target=self._show_for_ever, name="show", daemon=True).start()
         self._stop.wait()
@@ -165,25 +168,6 @@ class Service:
         self._store.close()
         log.info("worker.stopped", reason=self._stop.reason, status=self._exit_status)
         return self._exit_status
-
-    def _register(self) -> bool:
-        """Make worker, queues and tasks known; waits for Postgres as long as it takes."""
-        rest = 0.2
-        while not self._stop.reason:
-            try:
-                if schema.check(self._store.database):
-                    log.warning("worker.schema_newer_than_release")
-                registration.register(self._store, self._tasks)
-                self._store.queues.add(self._birth.queues)
-                self._store.workers.register(self._birth)
-            except errors.StoreUnavailable as error:
-                log.warning("worker.waits_for_postgres", error=str(error))
-                self._stop.wait(rest * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-                rest = min(rest * 2, 5.0)
-            else:
-                tolerate(self._worker.appear, "worker.redis_unavailable")
-                return True
-        return False
 
     def _show_for_ever(self) -> None:
         """Keep the records of this worker fresh; on a thread, as it waits for servers."""
@@ -211,7 +195,9 @@ class Service:
 
     def _is_live(self) -> bool:
         now = time.monotonic()
-        turns = (self._engine.last_turn, self._watch.last_turn, self._keeper.last_turn)
+        turns: tuple[float, ...] = (self._arrival.last_turn,)
+        if self._is_at_work:
+            turns = (self._engine.last_turn, self._watch.last_turn, self._keeper.last_turn)
         return all(now - turn < LIVE_SECONDS for turn in turns)
 
     def _on_signal(self, signal_number: int, _frame: object) -> None:

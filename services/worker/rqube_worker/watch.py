@@ -45,6 +45,7 @@ class Watch:
 
     def start(self) -> None:
         """Begin to watch."""
+        self.last_turn = time.monotonic()
         self._thread.start()
 
     def close(self) -> None:

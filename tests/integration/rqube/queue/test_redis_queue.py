@@ -17,11 +17,12 @@ from rq.serializers import JSONSerializer
 from rqube import errors
 from rqube.jobs import Job
 from rqube.queue import connection, keys, message
-from rqube.queue.redis_queue import RedisQueue
+from rqube.queue.redis_queue import CLOSED_SECONDS, RedisQueue
 from rqube.settings import Settings
 from tests.factories import make_job
 from tests.fault_proxy import fault_proxy
 
+RECONCILE_SECONDS = 2
 WINDOW = 10
 
 
@@ -317,6 +318,14 @@ class TestMarks:
 
         assert paused == {b"b"}
         assert not queue.client.exists(keys.PAUSED)
+
+    def test_tell_autoscalers_of_each_paused_queue(self, queue: RedisQueue) -> None:
+        """They can only count the members of one key; it vanishes when nobody says it again."""
+        queue.set_paused(["a"])
+
+        assert queue.client.scard(f"{keys.CLOSED}a") == 1
+        assert queue.client.scard(f"{keys.CLOSED}b") == 0
+        assert 2 * RECONCILE_SECONDS < queue.client.ttl(f"{keys.CLOSED}a") <= CLOSED_SECONDS
 
 
 class TestRqInfo:
