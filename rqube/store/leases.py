@@ -48,6 +48,7 @@ class Reaped:
 
     id: str
     queue: str
+    task: str
     state: str
 
 
@@ -156,7 +157,7 @@ class Leases:
             rows = connection.execute(
                 REAP, {"limit": REAP_AT_MOST, "crashes": CRASHES_UNTIL_QUARANTINE}
             )
-            return [Reaped(job_id, queue, state) for job_id, queue, state in rows]
+            return [Reaped(*row) for row in rows]
 
     def seconds_since_start(self) -> float:
         """Tell for how long the server has been up."""
@@ -206,9 +207,9 @@ def settle(connection: Connection, outcomes: Sequence[Outcome]) -> set[str]:
 # joined and never compared with `= ANY`, and the state is compared as `state || ''`, from which no
 # partial index follows. Held by test_leases.py.
 #
-# A worker's threads settle, renew and report on the same rows at once. Two statements that lock them
-# in different orders wait for each other, and no plan promises an order: so these three lock their
-# rows first, by id. (A claim meets no other writer of several rows that waits.)
+# A worker's threads settle, renew and report on the same rows at once. Two statements that lock
+# them in different orders wait for each other, and no plan promises an order: so these three lock
+# their rows first, by id. (A claim meets no other writer of several rows that waits.)
 CLAIM: LiteralString = """
     UPDATE jobs
        SET state = 'running', attempt = attempt + 1, worker = %(worker)s, pool = %(pool)s,
@@ -357,15 +358,15 @@ REAP: LiteralString = """
                            WHEN held.crashes + held.isolated::int >= %(crashes)s THEN 'quarantined'
                            ELSE 'queued' END AS state) AS next
          WHERE jobs.id = held.id
-     RETURNING jobs.id, jobs.attempt, jobs.worker, jobs.started_at, jobs.queue, jobs.state,
-               held.isolated AS crashed
+     RETURNING jobs.id, jobs.attempt, jobs.worker, jobs.started_at, jobs.queue, jobs.task,
+               jobs.state, held.isolated AS crashed
     ), recorded AS (
         INSERT INTO attempts (job_id, number, worker, started_at, outcome, cause)
         SELECT id, attempt, worker, started_at,
                CASE WHEN crashed THEN 'crashed' ELSE 'lost' END, 'lease_expired'
           FROM reaped
     )
-    SELECT id::text, queue, state FROM reaped
+    SELECT id::text, queue, task, state FROM reaped
 """
 
 UPTIME: LiteralString = """
