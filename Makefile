@@ -12,7 +12,7 @@ ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fix bench docs lock migrate migration
+.PHONY: help run test check fix bench docs dashboards lock migrate migration
 
 help:
 	@awk -F '## ' '/^[a-z-]+:.*## / { sub(/:.*/, "", $$1); printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +30,7 @@ check: $(READY) ## check format, lint, types, imports, dependencies, generated f
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/deptry .
 	$(BIN)/python docs/generate.py --check
+	$(BIN)/python -m charts.monitoring --check
 	$(BIN)/pytest tests/unit
 
 fix: $(READY) ## format, and mend what ruff can mend
@@ -47,6 +48,9 @@ migration: ## begin the next numbered migration: make migration NAME=job_tags
 
 docs: $(READY) ## rebuild docs/reference from the code
 	@$(BIN)/python docs/generate.py
+
+dashboards: $(READY) ## rebuild the chart's dashboards, alerts and recording rules from the code
+	@$(BIN)/python -m charts.monitoring
 
 lock: | $(BIN)/uv ## bring requirements.lock up to pyproject.toml (LOCK_ARGS=--upgrade: newer versions)
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --group checks --universal \
