@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 from enum import StrEnum
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram, Summary
 
 from rqube.snapshots import Snapshot
 
@@ -241,6 +241,9 @@ RQ_JOBS = Snapshot(
 RQ_WORKERS = Snapshot(
     "rq_workers", "Always 1; a worker that RQ knows.", ["name", "state", "queues"]
 )  # fmt: skip
+RQ_LOOK_DURATION = Summary(
+    "rq_request_processing_seconds", "Time that reading these two took the scheduler."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,7 +252,7 @@ class Declared:
 
     name: str
     kind: str
-    """`counter`, `gauge` or `histogram`."""
+    """`counter`, `gauge`, `histogram` or `summary`."""
     labels: tuple[str, ...]
     help: str
     buckets: tuple[float, ...]
@@ -270,7 +273,7 @@ def declared() -> list[Declared]:
                     buckets=(),
                 )
             )
-        if isinstance(metric, Counter | Gauge | Histogram):
+        if isinstance(metric, Counter | Gauge | Histogram | Summary):
             [family] = metric.describe()
             found.append(
                 Declared(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from charts.monitoring import panels, queries, rules
+from charts.monitoring import grafana, queries, rules
 
 CHART = Path(__file__).parents[1] / "rqube"
 FOLDERS = ("rules", "dashboards")
@@ -45,7 +45,7 @@ def files() -> dict[str, str]:
         for name, content in rules.files().items()
     }
     for dashboard in queries.DASHBOARDS:
-        text = json.dumps(panels.render(dashboard), indent=1)
+        text = json.dumps(grafana.render(dashboard), indent=1)
         written[f"dashboards/{dashboard.uid}.json"] = f"{text}\n"
     return written
 

@@ -54,6 +54,8 @@ def of_code() -> dict[str, frozenset[str]]:
         if metric.kind == "histogram":
             series[f"{metric.name}_bucket"] = labels | {"le"}
             series[f"{metric.name}_sum"] = series[f"{metric.name}_count"] = labels
+        elif metric.kind == "summary":
+            series[f"{metric.name}_sum"] = series[f"{metric.name}_count"] = labels
         else:
             series[metric.name] = labels
     return series

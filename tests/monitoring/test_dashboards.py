@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from charts.monitoring import panels, queries
+from charts.monitoring import grafana, panels, queries
 from charts.monitoring.__main__ import CHART, files
 from charts.monitoring.panels import Dashboard, Kind
 
@@ -46,10 +46,10 @@ class TestDashboards:
     @pytest.mark.parametrize("dashboard", DASHBOARDS, ids=uid_of)
     def test_let_the_datasource_be_chosen(self, dashboard: Dashboard) -> None:
         """A datasource has another name in every Grafana."""
-        rendered = panels.render(dashboard)
+        rendered = grafana.render(dashboard)
 
         assert {json.dumps(found) for found in _values(rendered, "datasource")} <= {
-            json.dumps(panels.DATASOURCE),
+            json.dumps(grafana.DATASOURCE),
             json.dumps("${datasource}"),
         }
         assert rendered["templating"]["list"][0]["type"] == "datasource"
@@ -102,9 +102,9 @@ class TestDashboards:
     def test_lay_panels_side_by_side(self, dashboard: Dashboard) -> None:
         """No panel covers another, or leaves the page."""
         cells: set[tuple[int, int]] = set()
-        for panel in panels.render(dashboard)["panels"]:
+        for panel in grafana.render(dashboard)["panels"]:
             place = panel["gridPos"]
-            assert place["x"] + place["w"] <= panels.COLUMNS
+            assert place["x"] + place["w"] <= grafana.COLUMNS
             covered = {
                 (place["x"] + right, place["y"] + down)
                 for right in range(place["w"])

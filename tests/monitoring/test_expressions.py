@@ -4,12 +4,12 @@ import re
 
 import pytest
 
-from charts.monitoring import objectives, panels, queries, rules, vocabulary
+from charts.monitoring import grafana, objectives, queries, rules, vocabulary
 from rqube import metrics
 from tests.monitoring import promql
 
 EXPRESSIONS = sorted({*promql.of_rules(), *promql.of_dashboards()})
-ANNOTATIONS = [panels.NEW_VERSION.replace("$namespace", "here")]
+ANNOTATIONS = [grafana.NEW_VERSION.replace("$namespace", "here")]
 
 
 class TestExpressions:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -26,6 +26,18 @@ WITHIN_SECONDS = 90.0
 POLL_SECONDS = 1.0
 CHILD_BYTES = 300_000_000
 TOO_MANY_BYTES = 1_000_000_000
+ASKED_BY_BOARD_12196 = [
+    "count (rq_workers{CHOSEN})",
+    'count (rq_workers{state="idle",CHOSEN}) / count (rq_workers{CHOSEN})',
+    *(
+        f'sum (rq_jobs{{status="{status}",CHOSEN}}) by (queue)'
+        for status in ("queued", "started", "finished", "failed", "deferred", "scheduled")
+    ),
+    (
+        "rate (rq_request_processing_seconds_sum[20s])"
+        " / rate (rq_request_processing_seconds_count[20s])"
+    ),
+]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -35,6 +47,8 @@ class Watched:
     stack: Stack
     prometheus: Prometheus
     page: str
+    ports: Mapping[str, int]
+    """Of the metrics of each pod."""
     victim: ServiceProcess
     """A worker that may be killed."""
 
@@ -101,7 +115,7 @@ def watched(clean_servers: Settings, tmp_path_factory: pytest.TempPathFactory) -
         prometheus = exits.enter_context(prometheus_server.running(program, folder, ports))
         page = origin.serve("/page", Page())
         stack.schedule("every-second", interval_seconds=1)
-        yield Watched(stack=stack, prometheus=prometheus, page=page, victim=victim)
+        yield Watched(stack=stack, prometheus=prometheus, page=page, ports=ports, victim=victim)
 
 
 class TestDashboards:
@@ -206,5 +220,20 @@ class TestPanels:
             lambda: not watched.prometheus.ask(worker),
             within=WITHIN_SECONDS,
             otherwise="the worker to be gone",
+            every_seconds=POLL_SECONDS,
+        )
+
+
+class TestBoardOfRqExporter:
+    @pytest.mark.parametrize("expr", ASKED_BY_BOARD_12196)
+    def test_finds_its_series(self, watched: Watched, expr: str) -> None:
+        """Users of RQ bring the board along; `instance` is one scheduler's, as one is enough."""
+        instance = f"127.0.0.1:{watched.ports['rqube-scheduler-0']}"
+        chosen = f'job="rqube",instance="{instance}"'
+
+        wait_until(
+            lambda: watched.prometheus.ask(expr.replace("CHOSEN", chosen)),
+            within=WITHIN_SECONDS,
+            otherwise=f"an answer to {expr}",
             every_seconds=POLL_SECONDS,
         )

@@ -58,11 +58,12 @@ class Gauges:
             QueueUnavailable: to be tried again.
         """
         try:
-            sight = registries.look(
-                self._queue.client,
-                most_queues=metrics.MOST_QUEUES,
-                most_workers=metrics.MOST_WORKERS,
-            )
+            with metrics.RQ_LOOK_DURATION.time():
+                sight = registries.look(
+                    self._queue.client,
+                    most_queues=metrics.MOST_QUEUES,
+                    most_workers=metrics.MOST_WORKERS,
+                )
         except errors.QueueUnavailable:
             metrics.REDIS_UP.set(0)
             metrics.RQ_JOBS.replace({})

@@ -22,7 +22,11 @@ OBJECTIVES_SECONDS: Mapping[str, Sequence[float]] = {
 }
 
 # Labels that rq-exporter has and that boards made for it ask for; series of workers that left go.
-OF_RQ_EXPORTER: Mapping[str, set[str]] = {"rq_jobs": {"status"}, "rq_workers": {"name", "queues"}}
+OF_RQ_EXPORTER: Mapping[str, set[str]] = {
+    "rq_jobs": {"status"},
+    "rq_request_processing_seconds": set(),
+    "rq_workers": {"name", "queues"},
+}
 
 
 def name_of(metric: Declared) -> str:
