@@ -75,10 +75,11 @@ class TestAlerts:
 
     @pytest.mark.parametrize("case", CASES, ids=name_of)
     def test_rest(self, case: AlertCase, tmp_path: Path) -> None:
-        """In a history that looks like it and is none, the alert does not fire."""
-        run_promtool(
-            tmp_path, case.rests, case.minutes, alerts={"alertname": case.alert}, expected=[]
-        )
+        """In histories that look like it and are none, the alert does not fire."""
+        for history in case.rests:
+            run_promtool(
+                tmp_path, history, case.minutes, alerts={"alertname": case.alert}, expected=[]
+            )
 
 
 class TestBurnRates:

@@ -7,11 +7,14 @@ A scrape reads nothing: it gets what was seen last, at most five seconds ago.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from rqube import errors, metrics
 from rqube.queue import registries
 from rqube.queue.redis_queue import RedisQueue
+from rqube.store.queues import QueueState
 from rqube.store.store import Store
+from rqube.store.workers import WorkerState
 
 
 class Gauges:
@@ -33,22 +36,11 @@ class Gauges:
         except errors.StoreUnavailable:
             metrics.COLLECTOR_ERRORS.inc()
             raise
-        serving = Counter(
-            (name, "draining" if worker.draining else "busy" if worker.running else "idle")
-            for worker in workers
-            if worker.is_alive
-            for name in worker.queues
-        )
-        for queue in states:
-            name = metrics.queue_label(queue.name)
-            metrics.QUEUE_JOBS.labels(name, "queued").set(queue.waiting)
-            metrics.QUEUE_JOBS.labels(name, "delayed").set(queue.delayed)
-            metrics.QUEUE_JOBS.labels(name, "running").set(queue.running)
-            metrics.QUEUE_OLDEST_JOB_AGE.labels(name).set(queue.oldest_seconds or 0)
-            metrics.QUEUE_PAUSED.labels(name).set(queue.paused_at is not None)
-            for state in ("idle", "busy", "draining"):
-                metrics.QUEUE_WORKERS.labels(name, state).set(serving[queue.name, state])
-            metrics.JOBS_ABANDONED.labels(name)  # from 0 on, so that the first one is seen to rise
+        by_label: dict[str, list[QueueState]] = {}
+        for state in states:
+            by_label.setdefault(metrics.queue_label(state.name), []).append(state)
+        for label, queues in by_label.items():
+            _show(label, queues, workers)
         metrics.COLLECTOR_LAST_SUCCESS.set_to_current_time()
 
     def show_redis(self) -> None:
@@ -77,3 +69,21 @@ class Gauges:
         metrics.RQ_WORKERS.replace(
             {(worker.name, worker.state, worker.queues): 1 for worker in sight.workers}
         )
+
+
+def _show(label: str, queues: Sequence[QueueState], workers: Sequence[WorkerState]) -> None:
+    """Export one queue, or together those that share the label `other`."""
+    metrics.QUEUE_JOBS.labels(label, "queued").set(sum(queue.waiting for queue in queues))
+    metrics.QUEUE_JOBS.labels(label, "delayed").set(sum(queue.delayed for queue in queues))
+    metrics.QUEUE_JOBS.labels(label, "running").set(sum(queue.running for queue in queues))
+    metrics.QUEUE_OLDEST_JOB_AGE.labels(label).set(max(q.oldest_seconds or 0 for q in queues))
+    metrics.QUEUE_PAUSED.labels(label).set(all(queue.paused_at is not None for queue in queues))
+    metrics.JOBS_ABANDONED.labels(label)  # from 0 on, so that the first one is seen to rise
+    names = {queue.name for queue in queues}
+    serving = Counter(
+        "draining" if worker.draining else "busy" if worker.running else "idle"
+        for worker in workers
+        if worker.is_alive and not names.isdisjoint(worker.queues)
+    )
+    for state in ("idle", "busy", "draining"):
+        metrics.QUEUE_WORKERS.labels(label, state).set(serving[state])
