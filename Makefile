@@ -13,7 +13,7 @@ ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fix bench docs lock migrate migration images
+.PHONY: help run test check fix bench docs dashboards lock migrate migration images
 
 help:
 	@awk -F '## ' '/^[a-z-]+:.*## / { sub(/:.*/, "", $$1); printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -31,6 +31,7 @@ check: $(READY) ## check format, lint, types, imports, dependencies, generated f
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/deptry .
 	$(BIN)/python docs/generate.py --check
+	$(BIN)/python -m charts.monitoring --check
 	$(BIN)/pytest tests/unit
 
 fix: $(READY) ## format, and mend what ruff can mend
@@ -51,6 +52,9 @@ docs: $(READY) ## rebuild docs/reference from the code
 
 images: ## build the images by docker, buildah or podman: make images TAG=1.2 REGISTRY=registry.example
 	@sh -euc "$$IMAGES" -- '$(TAG)' '$(REGISTRY)' '$(BUILDER)'
+
+dashboards: $(READY) ## rebuild the chart's dashboards, alerts and recording rules from the code
+	@$(BIN)/python -m charts.monitoring
 
 lock: | $(BIN)/uv ## bring requirements.lock up to pyproject.toml (LOCK_ARGS=--upgrade: newer versions)
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --group checks --universal \

@@ -11,10 +11,13 @@ from __future__ import annotations
 import functools
 import platform
 import threading
+import time
 from dataclasses import dataclass
 from enum import StrEnum
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram, Summary
+
+from rqube.snapshots import Snapshot
 
 HTTP_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 QUEUE_LATENCY_SECONDS = (
@@ -30,6 +33,7 @@ MEMORY_BYTES = tuple(float(2**power) for power in range(24, 36))
 MOST_QUEUES = 200  # whoever submits may name any queue
 MOST_TASKS = 200
 MOST_EXCEPTIONS = 50
+MOST_WORKERS = 1_000  # of RQ's records
 OTHER = "other"
 _CHILDREN = 4_096  # of each metric that are kept at hand; more are found the slow way
 
@@ -51,6 +55,14 @@ class Misfire(StrEnum):
     FAILED = "failed"  #: Its job was refused: task unknown, or parameters that no longer fit.
     DUPLICATE_PREVENTED = "duplicate_prevented"  #: Another replica had fired it.
     REASSERTED = "reasserted"  #: Fired again after Redis lost it.
+
+
+class StoreFailure(StrEnum):
+    """Why Postgres could not be used."""
+
+    POOL = "pool"  #: No connection of this process was free, or could be made, in time.
+    SERVER = "server"  #: The server went away, refused, or took too long.
+    SCHEMA = "schema"  #: Tables or columns are missing: it is not migrated.
 
 
 # The api
@@ -193,11 +205,44 @@ REDIS_OPERATION_DURATION = Histogram(
 REDIS_ERRORS = Counter(
     "rqube_redis_operation_errors_total", "Operations in Redis that failed.", ["operation"]
 )
+REDIS_UP = Gauge("rqube_redis_up", "1 while the scheduler reaches Redis, else 0.")
+REDIS_MEMORY_USED = Gauge("rqube_redis_memory_used_bytes", "Memory that Redis uses for its data.")
+REDIS_MEMORY_MAX = Gauge(
+    "rqube_redis_memory_max_bytes", "Limit of that memory (`maxmemory`); 0 is none."
+)
+REDIS_EVICTION_POLICY = Snapshot(
+    "rqube_redis_eviction_policy", "Always 1; what Redis does at its limit.", ["policy"]
+)
 DB_POOL_CONNECTIONS = Gauge(
-    "rqube_db_pool_connections", "Connections of this process to Postgres, by state.", ["state"]
+    "rqube_db_pool_connections",
+    "Connections of this process to Postgres; `open` are all, `free` those that nobody uses.",
+    ["state"],
+)
+DB_POOL_MAX = Gauge(
+    "rqube_db_pool_max_connections", "Most connections to Postgres that this process opens."
+)
+DB_POOL_WAITING = Gauge(
+    "rqube_db_pool_waiting_requests", "Threads that wait for a connection to Postgres."
+)
+DB_ERRORS = Counter(
+    "rqube_db_errors_total", "Transactions in Postgres that could not be done, by why.", ["reason"]
 )
 BUILD_INFO = Gauge(
     "rqube_build_info", "Always 1; what is running.", ["version", "revision", "python_version"]
+)
+
+# RQ's own view, in the names of rq-exporter, for boards and alerts that know these
+
+RQ_JOBS = Snapshot(
+    "rq_jobs",
+    "Jobs in RQ's queues and registries, which hold only the newest.",
+    ["queue", "status"],
+)
+RQ_WORKERS = Snapshot(
+    "rq_workers", "Always 1; a worker that RQ knows.", ["name", "state", "queues"]
+)  # fmt: skip
+RQ_LOOK_DURATION = Summary(
+    "rq_request_processing_seconds", "Time that reading these two took the scheduler."
 )
 
 
@@ -207,7 +252,7 @@ class Declared:
 
     name: str
     kind: str
-    """`counter`, `gauge` or `histogram`."""
+    """`counter`, `gauge`, `histogram` or `summary`."""
     labels: tuple[str, ...]
     help: str
     buckets: tuple[float, ...]
@@ -218,7 +263,17 @@ def declared() -> list[Declared]:
     """List every metric, in the order of this module."""
     found = []
     for metric in globals().values():
-        if isinstance(metric, Counter | Gauge | Histogram):
+        if isinstance(metric, Snapshot):
+            found.append(
+                Declared(
+                    name=metric.name,
+                    kind="gauge",
+                    labels=metric.labels,
+                    help=metric.documentation,
+                    buckets=(),
+                )
+            )
+        if isinstance(metric, Counter | Gauge | Histogram | Summary):
             [family] = metric.describe()
             found.append(
                 Declared(
@@ -300,8 +355,14 @@ def messages_dropped(queue: str, reason: str) -> Counter:
 
 @functools.lru_cache(_CHILDREN)
 def redis_operation(operation: str) -> Histogram:
-    """Histogram of the time of one operation in Redis."""
+    """Histogram of the time of one operation in Redis; its errors are counted from 0."""
+    REDIS_ERRORS.labels(operation)
     return REDIS_OPERATION_DURATION.labels(operation)
+
+
+def unix_seconds(monotonic_seconds: float) -> float:
+    """Give the time of day of a moment that was read from the monotonic clock."""
+    return time.time() - (time.monotonic() - monotonic_seconds)  # noqa: TID251 - for people
 
 
 def set_build(*, version: str, revision: str) -> None:

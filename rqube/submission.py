@@ -136,6 +136,18 @@ class Submitter:
                 metrics.jobs_enqueued(job.queue, job.task, metrics.Source.API).inc()
         return answers
 
+    def retry(self, job_id: UUID) -> Job:
+        """Queue a job again that ended badly; the caller pushes afterwards.
+
+        Raises:
+            NotFound: no job has this id.
+            IllegalMove: the job has not ended, or succeeded.
+            StoreUnavailable: nothing is known to be changed.
+        """
+        job = self._store.jobs.retry(job_id)
+        metrics.jobs_enqueued(job.queue, job.task, metrics.Source.RETRY).inc()
+        return job
+
     def push(self, accepted: Sequence[Job]) -> None:
         """Hand due jobs to Redis; what Redis does not take is left to the relay."""
         due = [job for job in accepted if job.dispatched_at is not None]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 QUEUES = "rq:queues"
+WORKERS = "rq:workers"
+WORKER = "rq:worker:"  # + name of a worker
 
 PAUSED = "rqube:paused"  # set of names of paused queues: a copy of what Postgres says
 CLOSED = "rqube:paused:"  # + queue: set of one member while the queue is paused, for autoscalers

@@ -62,15 +62,24 @@ class Database:
         """Begin to connect, in the background; does not wait for the server."""
         self.pool.open()
         self._patience.start()
-        for state, key in (("open", "pool_size"), ("free", "pool_available")):
-            metrics.DB_POOL_CONNECTIONS.labels(state).set_function(
-                functools.partial(self._pooled, key)
-            )
+        self._show()
 
     def close(self) -> None:
         """Give back every connection."""
         self.pool.close()
         self._patience.close()
+
+    def _show(self) -> None:
+        """Export the state of the pool, read at each scrape; errors are counted from 0."""
+        for gauge, key in (
+            (metrics.DB_POOL_CONNECTIONS.labels("open"), "pool_size"),
+            (metrics.DB_POOL_CONNECTIONS.labels("free"), "pool_available"),
+            (metrics.DB_POOL_MAX, "pool_max"),
+            (metrics.DB_POOL_WAITING, "requests_waiting"),
+        ):
+            gauge.set_function(functools.partial(self._pooled, key))
+        for reason in metrics.StoreFailure:
+            metrics.DB_ERRORS.labels(reason)
 
     def _check(self, connection: Connection) -> None:
         with self._patience.with_connection(connection, seconds=POOL_WAIT_SECONDS):
@@ -146,8 +155,17 @@ def unavailable_when_gone() -> Iterator[None]:
         psycopg.errors.UndefinedTable,  # not migrated yet
         psycopg.errors.UndefinedColumn,
     ) as error:
+        metrics.DB_ERRORS.labels(_failure(error)).inc()
         # A pool that had no connection has sent nothing; any other break may follow the commit.
         raise errors.StoreUnavailable(
             str(error).strip() or type(error).__name__,
             is_in_doubt=not isinstance(error, psycopg_pool.PoolTimeout),
         ) from error
+
+
+def _failure(error: psycopg.Error) -> metrics.StoreFailure:
+    if isinstance(error, psycopg_pool.PoolTimeout):
+        return metrics.StoreFailure.POOL
+    if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
+        return metrics.StoreFailure.SCHEMA
+    return metrics.StoreFailure.SERVER

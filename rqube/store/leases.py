@@ -49,6 +49,7 @@ class Reaped:
 
     id: str
     queue: str
+    task: str
     state: str
 
 
@@ -156,7 +157,7 @@ class Leases:
             rows = connection.execute(
                 REAP, {"limit": REAP_AT_MOST, "most": retries.LONGEST_BACKOFF.total_seconds()}
             )
-            return [Reaped(job_id, queue, state) for job_id, queue, state in rows]
+            return [Reaped(*row) for row in rows]
 
     def seconds_since_start(self) -> float:
         """Tell for how long the server has been up."""
@@ -354,13 +355,14 @@ REAP: LiteralString = """
                  LIMIT %(limit)s
                    FOR UPDATE SKIP LOCKED) AS held
          WHERE jobs.id = held.id
-     RETURNING jobs.id, jobs.attempt, jobs.worker, jobs.started_at, jobs.queue, jobs.state
+     RETURNING jobs.id, jobs.attempt, jobs.worker, jobs.started_at, jobs.queue, jobs.task,
+                jobs.state
     ), recorded AS (
         INSERT INTO attempts (job_id, number, worker, started_at, outcome, cause)
         SELECT id, attempt, worker, started_at, 'lost', 'lease_expired'
           FROM reaped
     )
-    SELECT id::text, queue, state FROM reaped
+    SELECT id::text, queue, task, state FROM reaped
 """
 
 UPTIME: LiteralString = """

@@ -48,9 +48,9 @@ class Stack(ApiClient):
         allow = {"RQUBE_FETCH_ALLOW": self.fetch_allow}
         return self._start(self.workers, "rqube_worker", **allow, **changes)
 
-    def start_scheduler(self) -> ServiceProcess:
+    def start_scheduler(self, **changes: str) -> ServiceProcess:
         """Start a scheduler; wait with `wait_until_up`."""
-        return self._start(self.schedulers, "rqube_scheduler")
+        return self._start(self.schedulers, "rqube_scheduler", **changes)
 
     def wait_until_up(self) -> None:
         """Wait until every service does its work."""

@@ -80,7 +80,9 @@ class TestCode:
 @functools.cache
 def _unused() -> list[vulture.core.Item]:
     scan = vulture.Vulture(ignore_decorators=REGISTERED)
-    scan.scavenge([str(ROOT / folder) for folder in ("rqube", "services", "tests", "docs")])
+    scan.scavenge(
+        [str(ROOT / folder) for folder in ("rqube", "services", "tests", "docs", "charts")]
+    )
     return [item for item in scan.get_unused_code(min_confidence=60) if not _is_field(item)]
 
 

@@ -7,12 +7,11 @@ and relaying, leases, counting, and rq-scheduler's entries each have a loop of t
 from __future__ import annotations
 
 import queue as thread_queue
-from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from rqube import errors, logs, metrics, recovery
-from rqube.jobs import Job, JobDraft
+from rqube.jobs import Job, JobDraft, JobState
 from rqube.queue.redis_queue import RedisQueue
 from rqube.schedules import OccurrenceOutcome, Schedule
 from rqube.store import firing, schema
@@ -20,6 +19,7 @@ from rqube.store.store import Store
 from rqube.store.wake import Listener
 from rqube.submission import JobRequest, Submitter
 from rqube.tasks.task import SubmitOptions
+from rqube_scheduler.gauges import Gauges
 from rqube_scheduler.loop import Loop, Step
 
 POLL = timedelta(milliseconds=500)
@@ -46,6 +46,7 @@ class Duties:
         self._submitter = Submitter(store, queue)
         self._reconciler = recovery.Reconciler()
         self._reaper = recovery.Reaper(lease)
+        self._gauges = Gauges(store, queue)
         self._fired: thread_queue.SimpleQueue[Sequence[Job]] = thread_queue.SimpleQueue()
         self._listener: Listener | None = None
         self._is_schema_newer = False
@@ -64,13 +65,24 @@ class Duties:
         census = Loop(
             "census",
             [
-                Step("gauges", self.show, every=5 * second),
+                Step("gauges", self._gauges.show_postgres, every=5 * second),
                 Step("workers", self.forget_workers, every=60 * second),
                 Step("schema", self.check_schema, every=60 * second),
             ],
         )
+        redis = Loop(
+            "redis_gauges",
+            [Step("redis_gauges", self._gauges.show_redis, every=5 * second)],
+        )
         ears = Loop("ears", [Step("listen", self.listen, every=timedelta(0))])
-        self.loops: Sequence[Loop] = (self._schedules, self._relay, leases, census, ears)
+        self.loops: Sequence[Loop] = (
+            self._schedules,
+            self._relay,
+            leases,
+            census,
+            redis,
+            ears,
+        )
 
     def fire(self) -> float | None:
         """Fire what is due; the jobs are pushed by another loop."""
@@ -107,31 +119,8 @@ class Duties:
         """Take jobs from workers whose leases ended."""
         for job in self._reaper.turn(self._store):
             metrics.JOBS_ABANDONED.labels(metrics.queue_label(job.queue)).inc()
-
-    def show(self) -> None:
-        """Export what all schedulers see alike."""
-        try:
-            states = self._store.queues.states()
-            workers = self._store.workers.list()
-        except errors.StoreUnavailable:
-            metrics.COLLECTOR_ERRORS.inc()
-            raise
-        serving = Counter(
-            (name, "draining" if worker.draining else "busy" if worker.running else "idle")
-            for worker in workers
-            if worker.is_alive
-            for name in worker.queues
-        )
-        for queue in states:
-            name = metrics.queue_label(queue.name)
-            metrics.QUEUE_JOBS.labels(name, "queued").set(queue.waiting)
-            metrics.QUEUE_JOBS.labels(name, "delayed").set(queue.delayed)
-            metrics.QUEUE_JOBS.labels(name, "running").set(queue.running)
-            metrics.QUEUE_OLDEST_JOB_AGE.labels(name).set(queue.oldest_seconds or 0)
-            metrics.QUEUE_PAUSED.labels(name).set(queue.paused_at is not None)
-            for state in ("idle", "busy", "draining"):
-                metrics.QUEUE_WORKERS.labels(name, state).set(serving[queue.name, state])
-        metrics.COLLECTOR_LAST_SUCCESS.set_to_current_time()
+            if job.state == JobState.QUEUED:
+                metrics.jobs_enqueued(job.queue, job.task, metrics.Source.PREEMPTED).inc()
 
     def forget_workers(self) -> None:
         """Delete the rows of workers that are long gone."""

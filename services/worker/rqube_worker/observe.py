@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from rqube import logs, metrics
 from rqube.jobs import AttemptOutcome, Claim, JobState, Outcome
 from rqube_worker.nursery.brood import Usage
 
 log = logs.get(__name__)
+
+
+def begin(queues: Sequence[str], *, reasons: Sequence[str]) -> None:
+    """Count what is rare from 0 on: a series that begins at 1 has not risen."""
+    for queue in queues:
+        for reason in reasons:
+            metrics.messages_dropped(queue, reason)
+    for operation in ("renew", "settle"):
+        metrics.FENCED_WRITES.labels(operation)
 
 
 def started(pool: str, claim: Claim) -> None:

@@ -18,10 +18,11 @@ from rqube.jobs import Lane
 from rqube.queue import connection
 from rqube.queue.claims import Claims
 from rqube.settings import Settings
-from rqube.store.leases import Holder
+from rqube.store.leases import Holder, Refusal
 from rqube.store.store import Store
 from rqube.store.workers import WorkerBirth
 from rqube.tasks import catalogue
+from rqube_worker import observe
 from rqube_worker.arrival import Arrival
 from rqube_worker.draining import Drain, tolerate
 from rqube_worker.engine import Engine
@@ -29,6 +30,7 @@ from rqube_worker.keeper import Keeper
 from rqube_worker.lanes.children import ChildLane
 from rqube_worker.lanes.coroutines import CoroutineLane
 from rqube_worker.lanes.threads import ThreadLane
+from rqube_worker.refusals import FOREIGN
 from rqube_worker.running import Running
 from rqube_worker.stopping import Stop
 from rqube_worker.waiter import Waiters
@@ -157,6 +159,7 @@ class Service:
         loop = threading.Thread(target=self._engine.run, name="engine", daemon=True)
         loop.start()
         self._is_at_work = True
+        self._export()
         log.info("worker.started", name=self._birth.name, queues=self._birth.queues)
         threading.Thread(target=self._show_for_ever, name="show", daemon=True).start()
         self._stop.wait()
@@ -178,10 +181,6 @@ class Service:
                 log.exception("worker.show_failed")
 
     def _show(self) -> None:
-        running = len(self._engine.running)
-        metrics.WORKER_SLOTS.labels(self._birth.pool, "busy").set(running)
-        metrics.WORKER_SLOTS.labels(self._birth.pool, "free").set(self._engine.free)
-        metrics.WORKER_LOOP_LAST_TURN.labels(self._birth.pool).set_to_current_time()
         tolerate(self._worker.refresh_record, "worker.redis_unavailable")
         tolerate(self._seen, "worker.postgres_unavailable")
 
@@ -195,10 +194,24 @@ class Service:
 
     def _is_live(self) -> bool:
         now = time.monotonic()
-        turns: tuple[float, ...] = (self._arrival.last_turn,)
-        if self._is_at_work:
-            turns = (self._engine.last_turn, self._watch.last_turn, self._keeper.last_turn)
-        return all(now - turn < LIVE_SECONDS for turn in turns)
+        turn = self._last_turn() if self._is_at_work else self._arrival.last_turn
+        return now - turn < LIVE_SECONDS
+
+    def _last_turn(self) -> float:
+        """When the loop that turned least recently did."""
+        return min(self._engine.last_turn, self._watch.last_turn, self._keeper.last_turn)
+
+    def _export(self) -> None:
+        """Let each scrape read how busy this worker is, and whether its loops turn."""
+        pool = self._birth.pool
+        busy = metrics.WORKER_SLOTS.labels(pool, "busy")
+        busy.set_function(lambda: len(self._engine.running))
+        metrics.WORKER_SLOTS.labels(pool, "free").set_function(lambda: self._engine.free)
+        metrics.WORKER_LOOP_LAST_TURN.labels(pool).set_function(
+            lambda: metrics.unix_seconds(self._last_turn())
+        )
+        metrics.WORKER_SHUTDOWN_REQUESTED.labels(pool).set(0)
+        observe.begin(self._birth.queues, reasons=[*Refusal, FOREIGN])
 
     def _on_signal(self, signal_number: int, _frame: object) -> None:
         self._stop.ask(signal.Signals(signal_number).name)

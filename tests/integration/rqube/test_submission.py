@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import prometheus_client
 import psycopg
 import pytest
 
@@ -208,6 +209,36 @@ class TestSubmit:
         assert isinstance(second, Insertion)
         assert (second.job.id, second.is_new) == (first.job.id, False)
         assert queue.lengths(["default"]) == {"default": 1}
+
+
+class TestRetry:
+    def test_queues_again_and_counts_it(self, submitter: Submitter, store: Store) -> None:
+        """What comes into the queue is counted, whoever put it there."""
+        [job_id] = submit(submitter, "demo.noop")
+        store.jobs.cancel(job_id)
+        before = enqueued("retry")
+
+        job = submitter.retry(job_id)
+
+        assert job.state is JobState.QUEUED
+        assert enqueued("retry") == before + 1
+
+    def test_does_not_count_what_may_not_run_again(self, submitter: Submitter) -> None:
+        """A job that waits already is not queued twice."""
+        [job_id] = submit(submitter, "demo.noop")
+        before = enqueued("retry")
+
+        with pytest.raises(errors.IllegalMove):
+            submitter.retry(job_id)
+
+        assert enqueued("retry") == before
+
+
+def enqueued(source: str) -> float:
+    """Read the counter."""
+    labels = {"queue": "default", "task": "demo.noop", "source": source}
+    sample = "rqube_jobs_enqueued_total"
+    return prometheus_client.REGISTRY.get_sample_value(sample, labels) or 0.0
 
 
 class TestSubmitTask:

@@ -226,6 +226,28 @@ class TestOneScheduler:
         assert "rqube_scheduler_lag_seconds_count 1.0" in text
         assert "rqube_scheduler_last_success_timestamp_seconds 1" in text
         assert 'rqube_queue_paused{queue="default"} 0.0' in text
+        assert 'rqube_jobs_abandoned_total{queue="default"} 0.0' in text
+        wait_until(
+            lambda: 'rq_jobs{queue="default",status="queued"} 1.0' in scheduler.get("/metrics")[1],
+            otherwise="the view of RQ",
+        )
+
+    def test_exports_that_redis_is_away(self, start: Start) -> None:
+        """What Redis held is not shown as if it still did."""
+        scheduler = start(RQUBE_REDIS_URL=f"redis://127.0.0.1:{servers.free_port()}/0")
+
+        wait_until(
+            lambda: (
+                'rqube_redis_operation_errors_total{operation="look"}'
+                in scheduler.get("/metrics")[1]
+            ),
+            within=20,
+            otherwise="a failed look",
+        )
+
+        text = scheduler.get("/metrics")[1]
+        assert "\nrqube_redis_up 0.0" in text
+        assert "\nrq_workers{" not in text
 
     def test_relays_what_redis_lost(self, start: Start, store: Store, client: redis.Redis) -> None:
         """A flush is noticed at once."""

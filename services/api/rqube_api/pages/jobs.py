@@ -75,7 +75,7 @@ async def retry(request: Request) -> Response:
     job_id = reading.path_id(request, "job")
     api = backend.of(request)
     try:
-        job = await api.call(api.store.jobs.retry, job_id)
+        job = await api.call(api.submitter.retry, job_id)
     except errors.IllegalMove as error:
         return await _page(request, job_id, refused=str(error))
     await api.afterwards(api.submitter.push, [job])

@@ -76,7 +76,7 @@ async def retry(request: Request) -> Response:
     """Queue a failed, cancelled or quarantined job again."""
     job_id = reading.path_id(request, "job")
     api = backend.of(request)
-    job = await api.call(api.store.jobs.retry, job_id)
+    job = await api.call(api.submitter.retry, job_id)
     await api.afterwards(api.submitter.push, [job])
     return values.response(answers.show(job))
 

@@ -6,10 +6,12 @@ import contextlib
 import time
 from collections.abc import Iterator
 
+import prometheus_client
 import psycopg
 import pytest
 
 from rqube import errors
+from rqube.metrics import StoreFailure
 from rqube.store import database as database_module
 from rqube.store.database import Database, refused_when_unfit
 from tests.fault_proxy import FaultProxy, fault_proxy
@@ -40,6 +42,12 @@ def ask(database: Database, statement: bytes = b"SELECT 1") -> bool:
     except errors.StoreUnavailable:
         return False
     return True
+
+
+def failures(reason: StoreFailure) -> float:
+    """Read the counter."""
+    sample = "rqube_db_errors_total"
+    return prometheus_client.REGISTRY.get_sample_value(sample, {"reason": reason}) or 0.0
 
 
 class TestTransaction:
@@ -105,6 +113,33 @@ class TestTransaction:
         """All of these are over some time, and the same call is right then."""
         assert not ask(database, statement)
         assert ask(database)
+
+    @pytest.mark.parametrize(
+        ("statement", "reason"),
+        [
+            (b"SELECT pg_terminate_backend(pg_backend_pid())", StoreFailure.SERVER),
+            (b"SELECT * FROM not_migrated_yet", StoreFailure.SCHEMA),
+        ],
+        ids=["terminated", "no-table"],
+    )
+    def test_counts_what_fails_by_why(
+        self, database: Database, statement: bytes, reason: StoreFailure
+    ) -> None:
+        """Who is woken wants to know whether it is the server or the migration."""
+        before = failures(reason)
+
+        ask(database, statement)
+
+        assert failures(reason) == before + 1
+
+    def test_counts_that_no_connection_was_free(self, database: Database) -> None:
+        """Two threads hold both connections of the pool, and a third gets none in time."""
+        before = failures(StoreFailure.POOL)
+
+        with database.transaction(), database.transaction():
+            assert not ask(database)
+
+        assert failures(StoreFailure.POOL) == before + 1
 
     def test_takes_what_never_passes_for_an_error(self, database: Database) -> None:
         """Postgres calls it operational; repeated, it would keep a worker busy for ever."""

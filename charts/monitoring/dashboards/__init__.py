@@ -1,0 +1,1 @@
+"""The dashboards, each by the question that it answers."""
