@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -74,6 +75,8 @@ def installed(
     kubectl.make_namespace()
     try:
         kubectl("apply", "--kustomize", str(ROOT / "k8s" / "stores"))
+        host = {"stringData": {"host": f"rqube-redis.{namespace}.svc"}}
+        kubectl("patch", "secret", "rqube-redis", f"--patch={json.dumps(host)}")
         kubectl.wait_for_rollout("statefulset/rqube-postgres", "deployment/rqube-redis")
         helm = Helm(namespace, NAME, ROOT / "charts" / "rqube")
         all_values = merged(first_values(images), values)
