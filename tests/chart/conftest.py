@@ -13,6 +13,7 @@ FOLDER = Path(__file__).parent
 REASON = "Helm is not on PATH, and there is no Go to build it with"
 
 
+@pytest.hookimpl
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Build Helm where that is possible, before the time of any test is measured."""
     ours = [item for item in items if FOLDER in item.path.parents]

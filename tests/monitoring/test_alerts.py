@@ -101,6 +101,17 @@ class TestBurnRates:
             ],
         )
 
+    def test_end_soon_after_the_trouble(self, tmp_path: Path) -> None:
+        """The long window remembers for an hour; the short one forgets in five minutes."""
+        history = {
+            f'{LATENCY}_bucket{{{Q},le="30.0"}}': "0+50x70 3600+100x130",
+            f"{LATENCY}_count{{{Q}}}": "0+100x200",
+        }
+        page = {"alertname": "QueueLatencyBudgetBurn", "long_window": "1h"}
+
+        run_promtool(tmp_path, history, 70, alerts=page, expected=[page])
+        run_promtool(tmp_path, history, 77, alerts=page, expected=[])
+
     def test_spare_people_single_events(self, tmp_path: Path) -> None:
         """Ten jobs an hour, half of them late, are no reason to wake anybody."""
         history = {
