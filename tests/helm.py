@@ -47,7 +47,7 @@ def _map(loader: Once, node: yaml.MappingNode) -> Object:
     if twice:
         message = f"{twice} twice{node.start_mark}"
         raise ValueError(message)
-    return loader.construct_mapping(node, deep=True)
+    return {str(key): value for key, value in loader.construct_mapping(node, deep=True).items()}
 
 
 Once.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _map)
@@ -123,8 +123,8 @@ def merged(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> Object:
     result = dict(lower)
     for key, value in upper.items():
         below = result.get(key)
-        both_are_maps = isinstance(below, dict) and isinstance(value, dict)
-        result[key] = merged(below, value) if both_are_maps else value
+        are_maps = isinstance(below, dict) and isinstance(value, dict)
+        result[key] = merged(below or {}, value) if are_maps else value
     return result
 
 

@@ -105,7 +105,8 @@ class TestGrace:
         """The schema's greatest value, too."""
         this = deployment(pool({"longestJobSeconds": 86_000}))
 
-        assert Settings(grace_seconds=float(helm.environment(this)["RQUBE_GRACE_SECONDS"]))
+        grace = float(helm.environment(this)["RQUBE_GRACE_SECONDS"])
+        assert Settings(grace_seconds=grace).grace_seconds == grace
 
     def test_fits_the_time_limit_of_a_task_that_says_none(self) -> None:
         """180 s: the default of the chart is that of the product."""
