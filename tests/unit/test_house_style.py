@@ -212,7 +212,7 @@ def _walk(folder: Path) -> Iterator[Path]:
         if path.is_dir():
             if not NOT_OURS.match(path.name):
                 yield from _walk(path)
-        elif not path.is_symlink():
+        elif not path.is_symlink() and path.name != ".git":  # a file in a worktree
             yield path
 
 
