@@ -96,7 +96,8 @@ class TestTheServiceAccount:
 class TestExtraObjects:
     def test_are_rendered(self) -> None:
         """As YAML or as text, with the chart's own names within reach."""
-        text = 'kind: ConfigMap\napiVersion: v1\nmetadata: {name: "{{ include "rqube.fullname" . }}-b"}'
+        name = '{{ include "rqube.fullname" . }}-b'
+        text = f"kind: ConfigMap\napiVersion: v1\nmetadata: {{name: '{name}'}}"
         whole = {
             "kind": "ConfigMap",
             "apiVersion": "v1",
