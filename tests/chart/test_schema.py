@@ -183,7 +183,7 @@ def _described(schema: helm.Object) -> Iterator[Path]:
 def _rules(rule: helm.Object, path: Path = ()) -> Iterator[tuple[Path, helm.Object]]:
     """Give every property of the schema, with those of the definitions that it refers to."""
     for key, value in rule.get("properties", {}).items():
-        reference = value.get("$ref", "").rpartition("/")[2]
+        reference = value.get("allOf", [value])[0].get("$ref", "").rpartition("/")[2]
         found = SCHEMA["definitions"][reference] if reference else value
         yield (*path, key), found
         yield from _rules(found, (*path, key))

@@ -127,6 +127,20 @@ OTHERWISE: dict[str, Any] = {
 }
 
 
+CPU = ("api", "resources", "requests", "cpu")
+"""Missed by the api's autoscaler alone: test_refusals.py."""
+
+MAY_BE_MISSING = (
+    "api.resources",
+    "api.service.nodePort",
+    "migrations.resources",
+    "monitoring.dashboards.labels.",
+    "pods.runAsUser",
+    "scheduler.resources",
+    "workers.defaults.resources",
+)
+"""What Kubernetes, or nobody, decides then; the beginnings of the paths."""
+
 OTHER_TEXTS = {"cpu": "2", "memory": "3Gi", "maxUnavailable": "51%"}
 """By the last key of the path."""
 
@@ -162,6 +176,18 @@ class TestEveryValue:
 
         chart = helm.chart_with_samples()
         assert helm.render(before, chart=chart) != helm.render(after, chart=chart)
+
+    @pytest.mark.parametrize("path", [one for one in LEAVES if one != CPU], ids=".".join)
+    def test_is_missed(self, path: Path) -> None:
+        """`null` takes a key away: where nothing can stand in for it, that is refused."""
+        name = ".".join(path)
+        values = helm.merged(CONTEXT, nested(path, None))
+        if name.startswith(MAY_BE_MISSING):
+            assert helm.render(values, chart=helm.chart_with_samples())
+            return
+
+        with pytest.raises(helm.Refused, match=f"missing propert.*'{path[-1]}'"):
+            helm.render(values, chart=helm.chart_with_samples())
 
     def test_has_a_sentence(self) -> None:
         """At its end, or above it, for whoever reads values.yaml."""
