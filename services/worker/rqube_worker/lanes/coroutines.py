@@ -21,10 +21,13 @@ class CoroutineLane:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self, running: Running) -> None:
-        """Hand a job to the loop."""
+        """Hand a job to the loop.
+
+        Raises:
+            RuntimeError: there is no thread to be had; the job was not started.
+        """
         if self._loop is None:
-            self._loop = asyncio.new_event_loop()
-            threading.Thread(target=self._loop.run_forever, name="coroutines", daemon=True).start()
+            self._loop = _turning_loop()
         self._loop.call_soon_threadsafe(self._create, running)
 
     def interrupt(self, running: Running) -> None:
@@ -64,3 +67,13 @@ class CoroutineLane:
             if imposed is not None and ending.outcome is not AttemptOutcome.SUCCEEDED:
                 ending = imposed
         self._on_end(running, ending)
+
+
+def _turning_loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    try:
+        threading.Thread(target=loop.run_forever, name="coroutines", daemon=True).start()
+    except RuntimeError:
+        loop.close()
+        raise
+    return loop

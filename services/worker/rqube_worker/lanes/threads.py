@@ -27,16 +27,21 @@ class ThreadLane:
         self._todo: SimpleQueue[Running] = SimpleQueue()
         self._lock = threading.Lock()
         self._threads = 0
+        """Known to the engine's thread alone."""
         self._busy = 0
 
     def start(self, running: Running) -> None:
-        """Hand a job to a runner; the engine never starts more than there are slots."""
+        """Hand a job to a runner; the engine never starts more than there are slots.
+
+        Raises:
+            RuntimeError: there is no thread to be had; the job was not started.
+        """
+        if self._threads < min(self._most, self._busy + 1):
+            name = f"runner-{self._threads + 1}"
+            threading.Thread(target=self._run, name=name, daemon=True).start()
+            self._threads += 1  # only now: what could not be started runs nothing
         with self._lock:
             self._busy += 1
-            is_short = self._threads < min(self._most, self._busy)
-            self._threads += is_short
-        if is_short:
-            threading.Thread(target=self._run, name=f"runner-{self._threads}", daemon=True).start()
         self._todo.put(running)
 
     def interrupt(self, running: Running) -> None:

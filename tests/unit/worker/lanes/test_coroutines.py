@@ -12,7 +12,7 @@ from rqube.jobs import AttemptOutcome
 from rqube.tasks.current import current_job
 from rqube_worker.lanes.coroutines import CoroutineLane
 from rqube_worker.running import Running
-from tests.running_jobs import RESULT_BYTES, Endings, make_running
+from tests.running_jobs import RESULT_BYTES, Endings, make_running, no_threads
 from tests.watched_lane import make_claim
 
 TIMED_OUT = execution.timed_out(make_claim())
@@ -102,6 +102,17 @@ class TestCoroutineLane:
         lines = [json.loads(message) for message in caplog.messages]
         assert len(lines) == 10
         assert all(line["job_id"] == line["said_by"] for line in lines)
+
+    def test_has_a_loop_that_turns_after_its_thread_could_not_be_started(self, lane: Lane) -> None:
+        """A container may have too few process ids for a moment; the next job tries again."""
+
+        async def body() -> int:
+            return 1
+
+        with no_threads(), pytest.raises(RuntimeError, match="can't start new thread"):
+            lane.start(body)
+
+        assert lane.endings.result(lane.start(body)) == 1
 
 
 class TestStop:
