@@ -78,7 +78,7 @@ class Brood:
                 next(self._numbers), claim, max_result_bytes=self._configuration.max_result_bytes
             )
         except OSError as error:
-            ending = deaths.lost("not_started", f"No channel: {error}.")
+            ending = deaths.not_started(f"No channel: {error}.")
             self._listener.on_end(claim, ending, Usage())
             return
         self._runs[run.number] = run
@@ -111,7 +111,7 @@ class Brood:
         except OSError as error:
             log.exception("nursery.cannot_start")
             self._take_rest()
-            self._lose_all("not_started", f"No nursery: {error}.")
+            self._lose_all(deaths.not_started(f"No nursery: {error}."))
             return
         log.info("nursery.started", nursery_pid=link.pid)
         self._selector.register(
@@ -123,7 +123,7 @@ class Brood:
     def close(self) -> None:
         """Kill the children and end the nursery; what ran is lost."""
         self._end_nursery()
-        self._lose_all("drained", "The worker left.")
+        self._lose_all(deaths.lost("drained", "The worker left."))
 
     def kill_nursery(self) -> None:
         """Kill the nursery, and through the kernel its children; may be called on any thread."""
@@ -170,7 +170,7 @@ class Brood:
                 self._end_exited(messages.load(Exited, body))
             else:
                 refused = messages.load(NotStarted, body)
-                ending = deaths.lost("not_started", f"No child: {refused.reason}.")
+                ending = deaths.not_started(f"No child: {refused.reason}.")
                 self._end(self._runs[refused.run], ending, Usage())
         self._send_orders(link)
 
@@ -216,7 +216,8 @@ class Brood:
         status = self._end_nursery()
         self._take_rest()
         log.error("nursery.died", status=status, jobs=len(self._runs))
-        self._lose_all("nursery_died", f"The nursery ended with status {status}.")
+        ending = deaths.lost("nursery_died", f"The nursery ended with status {status}.")
+        self._lose_all(ending)
 
     def _end_nursery(self) -> int | None:
         link, self._link = self._link, None
@@ -230,7 +231,7 @@ class Brood:
         self._rests_until = time.monotonic() + self._rest.total_seconds()
         self._rest = min(max(2 * self._rest, FIRST_REST), LONGEST_REST)
 
-    def _lose_all(self, cause: str, message: str) -> None:
+    def _lose_all(self, ending: Ending) -> None:
         for run in list(self._runs.values()):
             if run.pid is not None:
                 # The kernel has killed the child; what that started is left to us.
@@ -238,4 +239,4 @@ class Brood:
                     os.killpg(run.pid, signal.SIGKILL)
             if run.is_open:
                 self._take_in(run)
-            self._end(run, run.told or run.imposed or deaths.lost(cause, message), Usage())
+            self._end(run, run.told or run.imposed or ending, Usage())

@@ -115,6 +115,7 @@ class TestStart:
 
         assert {ending.outcome for ending in endings} == {AttemptOutcome.LOST}
         assert {ending.cause for ending in endings} == {"not_started"}
+        assert {ending.retry_after_seconds for ending in endings} == {10.0}
 
 
 class TestDeathOfTheEngine:
