@@ -14,8 +14,6 @@ from rqube import execution, logs
 from rqube_worker.running import Running, RunningTable, lost
 
 TICK_SECONDS = 0.1
-STOPPING_SECONDS = 1.0
-"""A job that still runs so long after it was told to stop is blocked outside of Python."""
 STOP_BEFORE = 1 / 3
 """Of a lease, before its end: jobs whose lease could not be renewed are stopped."""
 LEAVE_BEFORE = 2 / 15
@@ -72,5 +70,6 @@ class Watch:
             running.stop(lost("lease_not_renewed"))
         elif now > running.deadline:
             running.stop(execution.timed_out(running.claim))
-        if running.stopped_with is not None and now > running.stopped_at + STOPPING_SECONDS:
+        stopping_seconds = running.lane.stopping_seconds
+        if running.stopped_with is not None and now > running.stopped_at + stopping_seconds:
             self._on_stuck(running)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -26,6 +27,8 @@ from rqube.store.store import Store
 from rqube.submission import Submitter
 from rqube.tasks import catalogue
 from rqube.tasks.task import SubmitOptions
+from tests import gated_module
+from tests.gated_module import GatedModule
 from tests.services import worker
 from tests.submitting import submit
 from tests.waiting import wait_until
@@ -129,6 +132,29 @@ class TestWorker:
             assert (job.state, job.failures) == (JobState.FAILED, 1)
             assert (attempt.outcome, attempt.cause) == (AttemptOutcome.TIMEOUT, "time_limit")
             assert other.state is JobState.SUCCEEDED
+
+    def test_counts_the_time_limit_from_the_jobs_own_code(
+        self, settings: Settings, store: Store, submitter: Submitter, tmp_path: Path
+    ) -> None:
+        """A nursery that imports the tasks for longer makes no job fail, and no worker leave."""
+        module = GatedModule(tmp_path)
+        changes = {
+            "RQUBE_TASKS": gated_module.NAME,
+            "PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[3]}",
+        }
+        with worker(settings, store, tmp_path, **changes) as process:
+            options = SubmitOptions(timeout=SHORT_LIMIT, max_attempts=1)
+            [job_id] = submit(submitter, "tests.mark", options=options, name="mark")
+            running(store, [job_id])
+            late = time.monotonic() + 3 * SHORT_LIMIT.total_seconds()
+            wait_until(lambda: time.monotonic() > late, otherwise="the limit, and a second more")
+            module.open()
+
+            [job] = ended(store, [job_id])
+
+            assert (job.state, job.attempt) == (JobState.SUCCEEDED, 1)
+            assert process.process.poll() is None
+            assert "job.stopping" not in process.output()
 
     def test_leaves_when_a_job_is_blocked_outside_of_python(
         self, settings: Settings, store: Store, submitter: Submitter, tmp_path: Path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 from rqube.execution import Ending
@@ -16,6 +15,9 @@ from rqube_worker.running import Running
 
 class ChildLane:
     """Runs each job in a forked child of its own."""
+
+    stopping_seconds = 30.0
+    """A child that was killed dies; a busy machine may need a while to take its memory back."""
 
     def __init__(
         self,
@@ -56,8 +58,8 @@ class ChildLane:
 
     def _started(self, claim: Claim) -> None:
         running = self._jobs.get((claim.id, claim.attempt))
-        if running is not None:  # importing the tasks is not the job's own time
-            running.deadline = time.monotonic() + claim.timeout_seconds
+        if running is not None:
+            running.begin()
 
     def _progress(self, job_id: str, progress: str) -> None:
         attempts = [key for key in list(self._jobs) if key[0] == job_id]

@@ -15,6 +15,9 @@ from rqube_worker.running import Running
 class CoroutineLane:
     """Runs coroutine jobs side by side; the loop starts with the first."""
 
+    stopping_seconds = 1.0
+    """What takes longer blocks the loop, or has caught its cancellation."""
+
     def __init__(self, *, max_result_bytes: int, on_end: OnEnd) -> None:
         self._max_result_bytes = max_result_bytes
         self._on_end = on_end
@@ -43,6 +46,7 @@ class CoroutineLane:
         # The first step may already be due when the wish to stop arrives, before its `_cancel`.
         if running.stopped_with is not None:
             raise asyncio.CancelledError
+        running.begin()
         with logs.bound_job(job_id=running.claim.id, attempt=running.claim.attempt):
             return await execution.run_coroutine(
                 running.task,

@@ -20,6 +20,9 @@ _raise_in_thread = ctypes.pythonapi.PyThreadState_SetAsyncExc
 class ThreadLane:
     """Runs jobs on threads, started as they are needed, up to the number of slots."""
 
+    stopping_seconds = 1.0
+    """What takes longer is blocked outside of Python."""
+
     def __init__(self, *, threads: int, max_result_bytes: int, on_end: OnEnd) -> None:
         self._most = threads
         self._max_result_bytes = max_result_bytes
@@ -84,6 +87,7 @@ class ThreadLane:
     def _begin(self, running: Running, ident: int) -> bool:
         with running.lock:
             running.handle = ident
+            running.begin()
             return running.stopped_with is None
 
     def _end(self, running: Running, ident: int) -> None:

@@ -72,7 +72,7 @@ class Brood:
         self._rests_until = 0.0
 
     def begin(self, claim: Claim) -> None:
-        """Begin to run a job, as soon as there is a nursery."""
+        """Begin to run a job, as soon as there is a nursery that has imported the tasks."""
         try:
             run = Run(
                 next(self._numbers), claim, max_result_bytes=self._configuration.max_result_bytes
@@ -88,7 +88,7 @@ class Brood:
             functools.partial(self._hear_child, run),
         )
         self.wants_nursery = True
-        if self._link:
+        if self._link and self._link.is_ready:
             self._hand_over(run, self._link)
 
     def stop(self, job_id: str, ending: Ending) -> None:
@@ -103,7 +103,10 @@ class Brood:
         return max(0.0, self._rests_until - time.monotonic())
 
     def start_nursery_when_due(self) -> None:
-        """Start a nursery if one is wanted, and give it the jobs that wait for it."""
+        """Start a nursery if one is wanted; it gets the jobs that wait when it is ready.
+
+        Until then they stay here, where they can be stopped at once and without having run.
+        """
         if self.seconds_until_due() != 0.0:
             return
         try:
@@ -117,8 +120,6 @@ class Brood:
         self._selector.register(
             link.control, selectors.EVENT_READ, functools.partial(self._hear_nursery, link)
         )
-        for run in self._runs.values():
-            self._hand_over(run, link)
 
     def close(self) -> None:
         """Kill the children and end the nursery; what ran is lost."""
@@ -136,7 +137,7 @@ class Brood:
 
     def _kill(self, run: Run, ending: Ending) -> None:
         run.imposed = run.imposed or ending
-        if run.far_end:  # no nursery has it yet
+        if run.far_end:  # no nursery has it yet: its code never ran
             self._end(run, run.imposed, Usage())
         elif self._link:
             self._order(self._link, Kind.KILL, run.number)
@@ -162,7 +163,11 @@ class Brood:
             self._bury_nursery()
             return
         for kind, body in said:
-            if kind is Kind.STARTED:
+            if kind is Kind.READY:
+                link.is_ready = True
+                for run in self._runs.values():
+                    self._hand_over(run, link)
+            elif kind is Kind.STARTED:
                 started = messages.load(Started, body)
                 self._runs[started.run].pid = started.pid
                 self._listener.on_start(self._runs[started.run].claim)

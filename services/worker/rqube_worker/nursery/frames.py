@@ -23,6 +23,7 @@ class Kind(IntEnum):
     CLAIM = 6  #: Engine to child: the job.
     PROGRESS = 7  #: Child to engine: how far the job is.
     ENDING = 8  #: Child to engine: how the job ended.
+    READY = 9  #: Nursery to engine, without a body: the tasks are imported.
 
 
 Frame = tuple[Kind, bytes]

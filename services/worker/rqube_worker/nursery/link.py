@@ -28,6 +28,8 @@ class Link:
             OSError: there is no memory, process id or descriptor for it.
         """
         self.control, theirs = socket.socketpair()
+        self.is_ready = False
+        """Whether the nursery has said that it can fork."""
         self._outgoing: deque[tuple[bytes, socket.socket | None]] = deque()
         self._reader = frames.Reader(limit_bytes=CHUNK_BYTES)
         with theirs:

@@ -64,6 +64,7 @@ class Loop:
     def serve(self) -> None:
         """Turn until the engine is gone or wants no more; then kill what runs."""
         with contextlib.suppress(ConnectionError):
+            self._control.sendall(frames.encode(Kind.READY, b""))
             while self._turn():
                 pass
         for pid in self._children:
