@@ -29,6 +29,7 @@ from rqube.tasks import catalogue
 from rqube.tasks.task import SubmitOptions
 from tests import gated_module
 from tests.gated_module import GatedModule
+from tests.processes import is_running
 from tests.services import worker
 from tests.submitting import submit
 from tests.waiting import wait_until
@@ -259,6 +260,25 @@ class TestWorker:
         assert {(job.attempt, job.losses, job.failures, job.crashes) for job in jobs} == {
             (2, 1, 0, 0)
         }
+
+    def test_leaves_no_child_behind_a_frozen_engine(
+        self, settings: Settings, store: Store, submitter: Submitter, tmp_path: Path
+    ) -> None:
+        """Others run its jobs once the leases have ended; while it turns, it renews them."""
+        lease_seconds = 3.0
+        changes = TASKS | {"RQUBE_LEASE_SECONDS": f"{lease_seconds}"}
+        with worker(settings, store, tmp_path, **changes) as process:
+            [longer] = submit(submitter, "tests.sleep", seconds=2 * lease_seconds)
+            [long] = submit(submitter, "tests.sleep", seconds=600.0)
+            [job] = ended(store, [longer])
+            progress = wait_until(lambda: store.jobs.get(long).progress, otherwise="some progress")
+            assert progress is not None
+            child = int(progress["message"])
+
+            process.kill(signal.SIGSTOP)
+
+            wait_until(lambda: not is_running(child), otherwise="the end of the child")
+            assert (job.state, job.attempt) == (JobState.SUCCEEDED, 1)
 
     def test_sets_jobs_that_are_not_ours_aside(
         self, settings: Settings, store: Store, submitter: Submitter, tmp_path: Path

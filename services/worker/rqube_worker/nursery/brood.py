@@ -20,12 +20,13 @@ from rqube.jobs import Claim
 from rqube_worker.nursery import deaths, messages
 from rqube_worker.nursery.frames import BadFrame, Kind
 from rqube_worker.nursery.link import Link
-from rqube_worker.nursery.messages import Configuration, Exited, NotStarted, Started
+from rqube_worker.nursery.messages import Configuration, Exited, NotStarted, Order, Started
 from rqube_worker.nursery.run import Run
 
 FIRST_REST = timedelta(milliseconds=500)
 """Before another nursery is started, after two died without one job ended; doubles each time."""
 LONGEST_REST = timedelta(seconds=30)
+NO_RUN = 0
 
 log = logs.get(__name__)
 
@@ -67,12 +68,15 @@ class Brood:
         self._selector = selector
         self._numbers = itertools.count(1)
         self._runs: dict[int, Run] = {}
+        self._held_until = 0.0
+        """Monotonic; the earliest of all runs."""
         self._link: Link | None = None
         self._rest = timedelta(0)
         self._rests_until = 0.0
 
-    def begin(self, claim: Claim) -> None:
+    def begin(self, claim: Claim, held_until: float) -> None:
         """Begin to run a job, as soon as there is a nursery that has imported the tasks."""
+        self._held_until = min(self._held_until, held_until) if self._runs else held_until
         try:
             run = Run(
                 next(self._numbers), claim, max_result_bytes=self._configuration.max_result_bytes
@@ -90,6 +94,12 @@ class Brood:
         self.wants_nursery = True
         if self._link and self._link.is_ready:
             self._hand_over(run, self._link)
+
+    def hold(self, until: float) -> None:
+        """Let what runs go on until then."""
+        self._held_until = until
+        if self._link and self._link.is_ready and self._runs:
+            self._order(self._link, Kind.HOLD, NO_RUN)
 
     def stop(self, job_id: str, ending: Ending) -> None:
         """Kill a job's child; it ends like this, unless it told its own ending before."""
@@ -145,7 +155,7 @@ class Brood:
     def _order(
         self, link: Link, kind: Kind, run: int, *, channel: socket.socket | None = None
     ) -> None:
-        link.order(kind, run, channel=channel)
+        link.order(kind, Order(run=run, held_until=self._held_until), channel=channel)
         self._send_orders(link)
 
     def _send_orders(self, link: Link) -> None:

@@ -15,6 +15,8 @@ MEBIBYTE = 1_048_576
 
 def died(exited: Exited) -> Ending:
     """Give the ending of a job whose child ended by itself, or was killed by somebody else."""
+    if exited.is_out_of_lease:
+        return lost("lease_not_renewed", "Its worker stood still for as long as its lease.")
     if exited.status < 0:
         number = -exited.status
         cause, what = f"killed_by_signal_{number}", f"Killed by signal {number} ({_name(number)})"

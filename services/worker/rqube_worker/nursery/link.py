@@ -50,9 +50,9 @@ class Link:
         """Tell whether `write` has something left to do."""
         return bool(self._outgoing)
 
-    def order(self, kind: Kind, run: int, *, channel: socket.socket | None = None) -> None:
+    def order(self, kind: Kind, order: Order, *, channel: socket.socket | None = None) -> None:
         """Line up an order; a channel that goes with it is closed here once it is sent."""
-        self._outgoing.append((frames.encode(kind, messages.dump(Order(run=run))), channel))
+        self._outgoing.append((frames.encode(kind, messages.dump(order)), channel))
 
     def write(self) -> None:
         """Send as many orders as the socket takes now."""
