@@ -27,6 +27,14 @@ class Lane(Protocol):
     def interrupt(self, running: Running) -> None:
         """Try to end a job that must stop; `running.stopped_with` says why."""
 
+    def expire(self, running: Running) -> None:
+        """Stop a job whose time limit is reached."""
+        running.stop(execution.timed_out(running.claim))
+
+    def is_held_up(self, _running: Running) -> bool:
+        """Tell whether another job keeps this one from going on, so that it is not to blame."""
+        return False
+
 
 class Running:
     """One claimed job while it is in this process."""

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from rqube import execution, logs
+from rqube import logs
 from rqube_worker.running import Running, RunningTable, lost
 
 TICK_SECONDS = 0.1
@@ -69,7 +69,11 @@ class Watch:
         if left < self._lease_seconds * STOP_BEFORE:
             running.stop(lost("lease_not_renewed"))
         elif now > running.deadline:
-            running.stop(execution.timed_out(running.claim))
-        stopping_seconds = running.lane.stopping_seconds
-        if running.stopped_with is not None and now > running.stopped_at + stopping_seconds:
+            running.lane.expire(running)
+        if running.stopped_with is not None and _does_not_stop(running, now):
             self._on_stuck(running)
+
+
+def _does_not_stop(running: Running, now: float) -> bool:
+    lane = running.lane
+    return now > running.stopped_at + lane.stopping_seconds and not lane.is_held_up(running)

@@ -172,6 +172,25 @@ class TestWorker:
             [attempt] = store.jobs.attempts(stuck)
             assert attempt.outcome is AttemptOutcome.TIMEOUT
 
+    def test_fails_no_neighbour_of_a_coroutine_that_blocks_the_loop(
+        self, settings: Settings, store: Store, submitter: Submitter, tmp_path: Path
+    ) -> None:
+        """What ran out of time because it had no turn is lost with the worker, and runs again."""
+        with worker(settings, store, tmp_path, RQUBE_GRACE_SECONDS="3", **TASKS) as process:
+            options = SubmitOptions(timeout=timedelta(seconds=4), max_attempts=1)
+            [waits] = submit(submitter, "tests.coroutine_sleep", options=options, seconds=600.0)
+            running(store, [waits])
+            options = SubmitOptions(timeout=timedelta(seconds=5), max_attempts=1)
+            [blocks] = submit(submitter, "tests.coroutine_block", options=options, seconds=600.0)
+
+            status = process.wait()
+
+            culprit, neighbour = store.jobs.get(blocks), store.jobs.get(waits)
+            assert status == 70
+            assert (culprit.state, culprit.failures) == (JobState.FAILED, 1)
+            assert (neighbour.state, neighbour.failures) == (JobState.QUEUED, 0)
+            assert neighbour.losses == 1
+
     @pytest.mark.parametrize("task", ["tests.thread_sleep", "tests.coroutine_sleep", "tests.sleep"])
     def test_cancels_running_jobs(
         self, settings: Settings, store: Store, submitter: Submitter, tmp_path: Path, task: str

@@ -10,10 +10,10 @@ from rqube_worker import observe, watch
 from rqube_worker.lanes.process import ProcessLane
 from rqube_worker.lanes.threads import OnEnd
 from rqube_worker.nursery.brood import Usage
-from rqube_worker.running import Running
+from rqube_worker.running import Lane, Running
 
 
-class ChildLane:
+class ChildLane(Lane):
     """Runs each job in a forked child of its own."""
 
     stopping_seconds = 30.0

@@ -10,14 +10,14 @@ from queue import SimpleQueue
 from rqube import execution, logs
 from rqube.execution import Ending, StopRequested, TimeLimitReached
 from rqube.jobs import AttemptOutcome
-from rqube_worker.running import Running
+from rqube_worker.running import Lane, Running
 
 OnEnd = Callable[[Running, Ending], None]
 
 _raise_in_thread = ctypes.pythonapi.PyThreadState_SetAsyncExc
 
 
-class ThreadLane:
+class ThreadLane(Lane):
     """Runs jobs on threads, started as they are needed, up to the number of slots."""
 
     stopping_seconds = 1.0
