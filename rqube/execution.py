@@ -364,7 +364,7 @@ def _next(claim: Claim, ending: Ending, chance: float) -> tuple[JobState, int, f
         case AttemptOutcome.CANCELLED:
             return JobState.CANCELLED, 0, 0.0
         case AttemptOutcome.LOST:
-            return JobState.QUEUED, 0, 0.0
+            return JobState.QUEUED, 0, ending.retry_after_seconds or 0.0
         case AttemptOutcome.CRASHED:
             return _after_crash(claim.crashes + 1, chance)
         case AttemptOutcome.FAILED | AttemptOutcome.TIMEOUT:

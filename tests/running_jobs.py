@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
+
+import pytest
 
 from rqube.execution import Ending
 from rqube.queue.claims import Delivery
@@ -47,6 +50,19 @@ class Endings:
         ending = self.of(running)
         assert ending.result is not None, ending.error
         return json.loads(ending.result)
+
+
+@contextlib.contextmanager
+def no_threads() -> Iterator[None]:
+    """Let each start of a thread fail, as where no process id is left."""
+
+    def fail(_thread: threading.Thread) -> None:
+        message = "can't start new thread"
+        raise RuntimeError(message)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        yield
 
 
 def make_running(lane: Lane, function: Callable[..., object], **params: Any) -> Running:

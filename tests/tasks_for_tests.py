@@ -226,6 +226,12 @@ async def coroutine_sleep(seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
+@task("tests.coroutine_block")
+async def coroutine_block(seconds: float) -> None:
+    """Sleep on the event loop in one call, so that it turns no more."""
+    time.sleep(seconds)  # noqa: ASYNC251 - that is its misbehaviour
+
+
 @task("tests.block")
 def block(seconds: float) -> None:
     """Sleep on a thread in one call, where no exception gets in."""

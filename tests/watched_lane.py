@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -25,6 +26,7 @@ class WatchedLane:
         self.endings: dict[str, list[tuple[Ending, Usage]]] = {}
         self.progress: dict[str, list[dict[str, Any]]] = {}
         self.started: list[str] = []
+        self.held_seconds = 600.0
         self.lane = ProcessLane(
             modules=modules,
             memory_bytes=memory_bytes,
@@ -51,7 +53,7 @@ class WatchedLane:
         claim = make_claim(task=task, params=params)
         self.endings[claim.id] = []
         self.progress[claim.id] = []
-        self.lane.run(claim)
+        self.lane.run(claim, held_until=time.monotonic() + self.held_seconds)
         return claim.id
 
     def ended(self, job_id: str) -> Ending:

@@ -26,9 +26,10 @@ from rqube.store.leases import Holder
 from rqube.store.store import Store
 from rqube.tasks.task import Task
 from rqube_worker import observe
+from rqube_worker.nursery import deaths
 from rqube_worker.refusals import Refusals
 from rqube_worker.running import Lane as JobLane
-from rqube_worker.running import Running, RunningTable, lost
+from rqube_worker.running import Running, RunningTable
 from rqube_worker.settling import Settling
 
 BATCH = 64
@@ -254,9 +255,9 @@ class Engine:
         observe.started(self._holder.pool, claim)
         try:
             lane.start(running)
-        except Exception:  # no thread to be had, for instance: the claim must not be stranded
+        except Exception as error:  # no thread, for instance: the claim must not be stranded
             log.exception("worker.lane_failed", job_id=claim.id)
-            self.job_ended(running, lost("not_started"))
+            self.job_ended(running, deaths.not_started(f"The worker could not start it: {error}."))
 
     def _lane_of(self, task: Task[..., Any], claim: Claim) -> JobLane:
         if claim.isolated or task.lane is Lane.PROCESS:

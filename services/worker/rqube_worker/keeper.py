@@ -25,12 +25,19 @@ class Keeper:
     """Two threads: leases and progress need Postgres, records Redis, and neither waits for both."""
 
     def __init__(
-        self, *, store: Store, claims: Claims, holder: Holder, running: RunningTable
+        self,
+        *,
+        store: Store,
+        claims: Claims,
+        holder: Holder,
+        running: RunningTable,
+        on_renewed: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._claims = claims
         self._holder = holder
         self._running = running
+        self._on_renewed = on_renewed
         self._lease_seconds = holder.lease.total_seconds()
         # A request to cancel is seen with the renewal, and RQ fails what it has not heard of for
         # a minute: so a longer lease is renewed as often.
@@ -110,6 +117,7 @@ class Keeper:
             elif cancel_requested is None and running.stop(lost("fenced")):
                 observe.fenced("renew")
                 log.warning("job.lease_lost", job_id=running.claim.id)
+        self._on_renewed()
 
     def _renew_records(self) -> None:
         held = [

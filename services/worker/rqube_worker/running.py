@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -17,11 +18,22 @@ from rqube.tasks.task import Task
 class Lane(Protocol):
     """Where jobs run. `start` never blocks; each started job ends exactly once."""
 
+    stopping_seconds: float
+    """A job that still runs so long after it was told to stop never will."""
+
     def start(self, running: Running) -> None:
         """Begin to run a job."""
 
     def interrupt(self, running: Running) -> None:
         """Try to end a job that must stop; `running.stopped_with` says why."""
+
+    def expire(self, running: Running) -> None:
+        """Stop a job whose time limit is reached."""
+        running.stop(execution.timed_out(running.claim))
+
+    def is_held_up(self, _running: Running) -> bool:
+        """Tell whether another job keeps this one from going on, so that it is not to blame."""
+        return False
 
 
 class Running:
@@ -60,7 +72,8 @@ class Running:
         self.lane = lane
         self.started = time.monotonic()
         self.started_at = time.time()  # noqa: TID251 - RQ shows it; decides nothing of ours
-        self.deadline = self.started + claim.timeout_seconds
+        self.deadline = math.inf
+        """Monotonic time at which the time limit is reached; known once the job's code begins."""
         self.lease_ends = lease_ends
         """Monotonic time before which nobody else may start the job."""
         self.lock = threading.Lock()
@@ -83,6 +96,10 @@ class Running:
     def report(self, progress: str) -> None:
         """Take progress from the job; the keeper writes the latest."""
         self.progress = progress
+
+    def begin(self) -> None:
+        """Note that the job's code begins: what it waited for is not its own time."""
+        self.deadline = time.monotonic() + self.claim.timeout_seconds
 
     def end(self) -> None:
         """Note that the job's code runs no more."""

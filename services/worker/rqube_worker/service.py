@@ -106,6 +106,7 @@ class Service:
             modules=settings.tasks,
             memory_bytes=settings.child_memory_bytes,
             max_result_bytes=settings.max_result_bytes,
+            lease_seconds=settings.lease_seconds,
             on_end=self._engine.job_ended,
             with_nursery=any(task.lane is Lane.PROCESS for task in tasks.values()),
         )
@@ -125,6 +126,7 @@ class Service:
             claims=self._claims,
             holder=self._holder,
             running=self._engine.running,
+            on_renewed=self._children.leases_renewed,
         )
         self._watch = Watch(
             self._engine.running,

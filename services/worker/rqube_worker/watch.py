@@ -10,12 +10,10 @@ import threading
 import time
 from collections.abc import Callable
 
-from rqube import execution, logs
+from rqube import logs
 from rqube_worker.running import Running, RunningTable, lost
 
 TICK_SECONDS = 0.1
-STOPPING_SECONDS = 1.0
-"""A job that still runs so long after it was told to stop is blocked outside of Python."""
 STOP_BEFORE = 1 / 3
 """Of a lease, before its end: jobs whose lease could not be renewed are stopped."""
 LEAVE_BEFORE = 2 / 15
@@ -72,6 +70,11 @@ class Watch:
         if left < self._lease_seconds * STOP_BEFORE:
             running.stop(lost("lease_not_renewed"))
         elif now > running.deadline:
-            running.stop(execution.timed_out(running.claim))
-        if running.stopped_with is not None and now > running.stopped_at + STOPPING_SECONDS:
+            running.lane.expire(running)
+        if running.stopped_with is not None and _does_not_stop(running, now):
             self._on_stuck(running)
+
+
+def _does_not_stop(running: Running, now: float) -> bool:
+    lane = running.lane
+    return now > running.stopped_at + lane.stopping_seconds and not lane.is_held_up(running)

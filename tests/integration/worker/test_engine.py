@@ -23,6 +23,7 @@ from rqube.tasks import catalogue
 from rqube.tasks.task import SubmitOptions
 from tests.fault_proxy import FaultProxy, fault_proxy
 from tests.running_engine import RunningEngine, ended, running_engine
+from tests.running_jobs import no_threads
 from tests.submitting import submit
 from tests.waiting import wait_until
 
@@ -371,6 +372,24 @@ class TestSecondDelivery:
         assert is_idle
         assert queue.client.hget(record, "status") == status
         assert queue.client.ttl(record) != -1, "nobody would ever delete it"
+
+
+class TestNoThread:
+    def test_delays_the_job_as_a_loss(
+        self, settings: Settings, store: Store, submitter: Submitter
+    ) -> None:
+        """At once the same worker would take it again, and write attempt after attempt."""
+        with running_engine(settings.postgres_url, settings.redis_url) as worker:
+            ended(store, submit(submitter, "tests.coroutine_sleep", seconds=0.0))  # connects
+            with no_threads():
+                [job_id] = submit(submitter, "tests.thread_sleep", seconds=0.0)
+                wait_until(lambda: store.jobs.get(job_id).losses, otherwise="the loss")
+            wait_until(lambda: not worker.engine.running, otherwise="the settlement")
+
+        job = store.jobs.get(job_id)
+        [attempt] = store.jobs.attempts(job_id)
+        assert (attempt.outcome, attempt.cause) == (AttemptOutcome.LOST, "not_started")
+        assert job.run_at - attempt.ended_at > timedelta(seconds=9)
 
 
 class TestLatency:

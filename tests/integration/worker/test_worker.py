@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -26,6 +27,9 @@ from rqube.store.store import Store
 from rqube.submission import Submitter
 from rqube.tasks import catalogue
 from rqube.tasks.task import SubmitOptions
+from tests import gated_module
+from tests.gated_module import GatedModule
+from tests.processes import is_running
 from tests.services import worker
 from tests.submitting import submit
 from tests.waiting import wait_until
@@ -130,6 +134,29 @@ class TestWorker:
             assert (attempt.outcome, attempt.cause) == (AttemptOutcome.TIMEOUT, "time_limit")
             assert other.state is JobState.SUCCEEDED
 
+    def test_counts_the_time_limit_from_the_jobs_own_code(
+        self, settings: Settings, store: Store, submitter: Submitter, tmp_path: Path
+    ) -> None:
+        """A nursery that imports the tasks for longer makes no job fail, and no worker leave."""
+        module = GatedModule(tmp_path)
+        changes = {
+            "RQUBE_TASKS": gated_module.NAME,
+            "PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[3]}",
+        }
+        with worker(settings, store, tmp_path, **changes) as process:
+            options = SubmitOptions(timeout=SHORT_LIMIT, max_attempts=1)
+            [job_id] = submit(submitter, "tests.mark", options=options, name="mark")
+            running(store, [job_id])
+            late = time.monotonic() + 3 * SHORT_LIMIT.total_seconds()
+            wait_until(lambda: time.monotonic() > late, otherwise="the limit, and a second more")
+            module.open()
+
+            [job] = ended(store, [job_id])
+
+            assert (job.state, job.attempt) == (JobState.SUCCEEDED, 1)
+            assert process.process.poll() is None
+            assert "job.stopping" not in process.output()
+
     def test_leaves_when_a_job_is_blocked_outside_of_python(
         self, settings: Settings, store: Store, submitter: Submitter, tmp_path: Path
     ) -> None:
@@ -144,6 +171,25 @@ class TestWorker:
             assert store.jobs.get(stuck).state is JobState.FAILED
             [attempt] = store.jobs.attempts(stuck)
             assert attempt.outcome is AttemptOutcome.TIMEOUT
+
+    def test_fails_no_neighbour_of_a_coroutine_that_blocks_the_loop(
+        self, settings: Settings, store: Store, submitter: Submitter, tmp_path: Path
+    ) -> None:
+        """What ran out of time because it had no turn is lost with the worker, and runs again."""
+        with worker(settings, store, tmp_path, RQUBE_GRACE_SECONDS="3", **TASKS) as process:
+            options = SubmitOptions(timeout=timedelta(seconds=4), max_attempts=1)
+            [waits] = submit(submitter, "tests.coroutine_sleep", options=options, seconds=600.0)
+            running(store, [waits])
+            options = SubmitOptions(timeout=timedelta(seconds=5), max_attempts=1)
+            [blocks] = submit(submitter, "tests.coroutine_block", options=options, seconds=600.0)
+
+            status = process.wait()
+
+            culprit, neighbour = store.jobs.get(blocks), store.jobs.get(waits)
+            assert status == 70
+            assert (culprit.state, culprit.failures) == (JobState.FAILED, 1)
+            assert (neighbour.state, neighbour.failures) == (JobState.QUEUED, 0)
+            assert neighbour.losses == 1
 
     @pytest.mark.parametrize("task", ["tests.thread_sleep", "tests.coroutine_sleep", "tests.sleep"])
     def test_cancels_running_jobs(
@@ -233,6 +279,25 @@ class TestWorker:
         assert {(job.attempt, job.losses, job.failures, job.crashes) for job in jobs} == {
             (2, 1, 0, 0)
         }
+
+    def test_leaves_no_child_behind_a_frozen_engine(
+        self, settings: Settings, store: Store, submitter: Submitter, tmp_path: Path
+    ) -> None:
+        """Others run its jobs once the leases have ended; while it turns, it renews them."""
+        lease_seconds = 3.0
+        changes = TASKS | {"RQUBE_LEASE_SECONDS": f"{lease_seconds}"}
+        with worker(settings, store, tmp_path, **changes) as process:
+            [longer] = submit(submitter, "tests.sleep", seconds=2 * lease_seconds)
+            [long] = submit(submitter, "tests.sleep", seconds=600.0)
+            [job] = ended(store, [longer])
+            progress = wait_until(lambda: store.jobs.get(long).progress, otherwise="some progress")
+            assert progress is not None
+            child = int(progress["message"])
+
+            process.kill(signal.SIGSTOP)
+
+            wait_until(lambda: not is_running(child), otherwise="the end of the child")
+            assert (job.state, job.attempt) == (JobState.SUCCEEDED, 1)
 
     def test_sets_jobs_that_are_not_ours_aside(
         self, settings: Settings, store: Store, submitter: Submitter, tmp_path: Path

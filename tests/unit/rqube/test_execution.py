@@ -441,6 +441,17 @@ class TestOutcome:
 
         assert waits == [0.5, 1.0, 2.0, 4.0]
 
+    @pytest.mark.parametrize(("asked_seconds", "seconds"), [(None, 0.0), (10.0, 10.0)])
+    def test_of_a_loss_waits_only_when_told_to(
+        self, asked_seconds: float | None, seconds: float
+    ) -> None:
+        """Another worker takes the job at once, unless it would fare no better there."""
+        ending = Ending(outcome=AttemptOutcome.LOST, retry_after_seconds=asked_seconds)
+
+        outcome = execution.outcome_of(make_claim(), ending, chance=0.5)
+
+        assert (outcome.state, outcome.retry_in_seconds) == (JobState.QUEUED, seconds)
+
     def test_keeps_no_result_of_a_run_that_counts_for_nothing(self) -> None:
         """Only a success has a result."""
         ending = Ending(outcome=AttemptOutcome.LOST, result="1")

@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 from rqube.execution import Ending
 from rqube.jobs import Claim
-from rqube_worker import observe
+from rqube_worker import observe, watch
 from rqube_worker.lanes.process import ProcessLane
 from rqube_worker.lanes.threads import OnEnd
 from rqube_worker.nursery.brood import Usage
-from rqube_worker.running import Running
+from rqube_worker.running import Lane, Running
 
 
-class ChildLane:
+class ChildLane(Lane):
     """Runs each job in a forked child of its own."""
 
-    def __init__(
+    stopping_seconds = 30.0
+    """A child that was killed dies; a busy machine may need a while to take its memory back."""
+
+    def __init__(  # noqa: PLR0913 - composed once
         self,
         *,
         modules: Sequence[str],
         memory_bytes: int,
         max_result_bytes: int,
+        lease_seconds: float,
         on_end: OnEnd,
         with_nursery: bool,
     ) -> None:
         """Start the lane; its nursery starts now or with the first job."""
         self._on_end = on_end
+        self._margin_seconds = lease_seconds * watch.LEAVE_BEFORE
         # By id and attempt: a job may begin here anew while its attempt before is dying.
         self._jobs: dict[tuple[str, int], Running] = {}
         self._lane = ProcessLane(
@@ -43,7 +47,13 @@ class ChildLane:
     def start(self, running: Running) -> None:
         """Hand a job to the nursery."""
         self._jobs[running.key] = running
-        self._lane.run(running.claim)
+        self._lane.run(running.claim, held_until=running.lease_ends - self._margin_seconds)
+
+    def leases_renewed(self) -> None:
+        """Let the jobs run on, as long as the leases that they have now."""
+        ends = [one.lease_ends for one in list(self._jobs.values()) if one.stopped_with is None]
+        if ends:
+            self._lane.hold(min(ends) - self._margin_seconds)
 
     def interrupt(self, running: Running) -> None:
         """Kill the job's process group."""
@@ -56,8 +66,8 @@ class ChildLane:
 
     def _started(self, claim: Claim) -> None:
         running = self._jobs.get((claim.id, claim.attempt))
-        if running is not None:  # importing the tasks is not the job's own time
-            running.deadline = time.monotonic() + claim.timeout_seconds
+        if running is not None:
+            running.begin()
 
     def _progress(self, job_id: str, progress: str) -> None:
         attempts = [key for key in list(self._jobs) if key[0] == job_id]

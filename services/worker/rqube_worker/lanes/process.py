@@ -30,8 +30,8 @@ class ProcessLane:
 
     An ending that a child has told stands, even when it was stopped meanwhile. A death is
     `crashed`, with the signal or status as its cause, unless `stop` gave another ending. Jobs are
-    lost when the nursery dies (`nursery_died`) or cannot make a child (`not_started`), and when
-    the lane closes (`drained`).
+    lost when the nursery dies (`nursery_died`) or cannot make a child (`not_started`), when they
+    were not held for longer (`lease_not_renewed`), and when the lane closes (`drained`).
 
     The callbacks come from the lane's own thread. It lasts as long as the lane, because Linux
     ties the nursery's life to the thread that started it.
@@ -82,13 +82,24 @@ class ProcessLane:
         self._brood.wants_nursery = with_nursery
         self._thread.start()
 
-    def run(self, claim: Claim) -> None:
+    def run(self, claim: Claim, *, held_until: float) -> None:
         """Begin to run a job; never waits.
+
+        The nursery kills its children when `held_until`, a monotonic time, has come for one of
+        them and no `hold` has moved it on: should this process stand still, others take its jobs.
 
         Raises:
             RuntimeError: the lane is closed, or was never started.
         """
-        self._command(functools.partial(self._brood.begin, claim))
+        self._command(functools.partial(self._brood.begin, claim, held_until))
+
+    def hold(self, until: float) -> None:
+        """Let what runs go on until then, a monotonic time; never waits.
+
+        Raises:
+            RuntimeError: the lane is closed, or was never started.
+        """
+        self._command(functools.partial(self._brood.hold, until))
 
     def stop(self, job_id: str, ending: Ending) -> None:
         """Kill the job's child and all in its process group; never waits.

@@ -10,15 +10,18 @@ from queue import SimpleQueue
 from rqube import execution, logs
 from rqube.execution import Ending, StopRequested, TimeLimitReached
 from rqube.jobs import AttemptOutcome
-from rqube_worker.running import Running
+from rqube_worker.running import Lane, Running
 
 OnEnd = Callable[[Running, Ending], None]
 
 _raise_in_thread = ctypes.pythonapi.PyThreadState_SetAsyncExc
 
 
-class ThreadLane:
+class ThreadLane(Lane):
     """Runs jobs on threads, started as they are needed, up to the number of slots."""
+
+    stopping_seconds = 1.0
+    """What takes longer is blocked outside of Python."""
 
     def __init__(self, *, threads: int, max_result_bytes: int, on_end: OnEnd) -> None:
         self._most = threads
@@ -27,16 +30,21 @@ class ThreadLane:
         self._todo: SimpleQueue[Running] = SimpleQueue()
         self._lock = threading.Lock()
         self._threads = 0
+        """Known to the engine's thread alone."""
         self._busy = 0
 
     def start(self, running: Running) -> None:
-        """Hand a job to a runner; the engine never starts more than there are slots."""
+        """Hand a job to a runner; the engine never starts more than there are slots.
+
+        Raises:
+            RuntimeError: there is no thread to be had; the job was not started.
+        """
+        if self._threads < min(self._most, self._busy + 1):
+            name = f"runner-{self._threads + 1}"
+            threading.Thread(target=self._run, name=name, daemon=True).start()
+            self._threads += 1  # only now: what could not be started runs nothing
         with self._lock:
             self._busy += 1
-            is_short = self._threads < min(self._most, self._busy)
-            self._threads += is_short
-        if is_short:
-            threading.Thread(target=self._run, name=f"runner-{self._threads}", daemon=True).start()
         self._todo.put(running)
 
     def interrupt(self, running: Running) -> None:
@@ -79,6 +87,7 @@ class ThreadLane:
     def _begin(self, running: Running, ident: int) -> bool:
         with running.lock:
             running.handle = ident
+            running.begin()
             return running.stopped_with is None
 
     def _end(self, running: Running, ident: int) -> None:

@@ -20,12 +20,13 @@ from rqube.jobs import Claim
 from rqube_worker.nursery import deaths, messages
 from rqube_worker.nursery.frames import BadFrame, Kind
 from rqube_worker.nursery.link import Link
-from rqube_worker.nursery.messages import Configuration, Exited, NotStarted, Started
+from rqube_worker.nursery.messages import Configuration, Exited, NotStarted, Order, Started
 from rqube_worker.nursery.run import Run
 
 FIRST_REST = timedelta(milliseconds=500)
 """Before another nursery is started, after two died without one job ended; doubles each time."""
 LONGEST_REST = timedelta(seconds=30)
+NO_RUN = 0
 
 log = logs.get(__name__)
 
@@ -67,18 +68,21 @@ class Brood:
         self._selector = selector
         self._numbers = itertools.count(1)
         self._runs: dict[int, Run] = {}
+        self._held_until = 0.0
+        """Monotonic; the earliest of all runs."""
         self._link: Link | None = None
         self._rest = timedelta(0)
         self._rests_until = 0.0
 
-    def begin(self, claim: Claim) -> None:
-        """Begin to run a job, as soon as there is a nursery."""
+    def begin(self, claim: Claim, held_until: float) -> None:
+        """Begin to run a job, as soon as there is a nursery that has imported the tasks."""
+        self._held_until = min(self._held_until, held_until) if self._runs else held_until
         try:
             run = Run(
                 next(self._numbers), claim, max_result_bytes=self._configuration.max_result_bytes
             )
         except OSError as error:
-            ending = deaths.lost("not_started", f"No channel: {error}.")
+            ending = deaths.not_started(f"No channel: {error}.")
             self._listener.on_end(claim, ending, Usage())
             return
         self._runs[run.number] = run
@@ -88,8 +92,14 @@ class Brood:
             functools.partial(self._hear_child, run),
         )
         self.wants_nursery = True
-        if self._link:
+        if self._link and self._link.is_ready:
             self._hand_over(run, self._link)
+
+    def hold(self, until: float) -> None:
+        """Let what runs go on until then."""
+        self._held_until = until
+        if self._link and self._link.is_ready and self._runs:
+            self._order(self._link, Kind.HOLD, NO_RUN)
 
     def stop(self, job_id: str, ending: Ending) -> None:
         """Kill a job's child; it ends like this, unless it told its own ending before."""
@@ -103,7 +113,10 @@ class Brood:
         return max(0.0, self._rests_until - time.monotonic())
 
     def start_nursery_when_due(self) -> None:
-        """Start a nursery if one is wanted, and give it the jobs that wait for it."""
+        """Start a nursery if one is wanted; it gets the jobs that wait when it is ready.
+
+        Until then they stay here, where they can be stopped at once and without having run.
+        """
         if self.seconds_until_due() != 0.0:
             return
         try:
@@ -111,19 +124,17 @@ class Brood:
         except OSError as error:
             log.exception("nursery.cannot_start")
             self._take_rest()
-            self._lose_all("not_started", f"No nursery: {error}.")
+            self._lose_all(deaths.not_started(f"No nursery: {error}."))
             return
         log.info("nursery.started", nursery_pid=link.pid)
         self._selector.register(
             link.control, selectors.EVENT_READ, functools.partial(self._hear_nursery, link)
         )
-        for run in self._runs.values():
-            self._hand_over(run, link)
 
     def close(self) -> None:
         """Kill the children and end the nursery; what ran is lost."""
         self._end_nursery()
-        self._lose_all("drained", "The worker left.")
+        self._lose_all(deaths.lost("drained", "The worker left."))
 
     def kill_nursery(self) -> None:
         """Kill the nursery, and through the kernel its children; may be called on any thread."""
@@ -136,7 +147,7 @@ class Brood:
 
     def _kill(self, run: Run, ending: Ending) -> None:
         run.imposed = run.imposed or ending
-        if run.far_end:  # no nursery has it yet
+        if run.far_end:  # no nursery has it yet: its code never ran
             self._end(run, run.imposed, Usage())
         elif self._link:
             self._order(self._link, Kind.KILL, run.number)
@@ -144,7 +155,7 @@ class Brood:
     def _order(
         self, link: Link, kind: Kind, run: int, *, channel: socket.socket | None = None
     ) -> None:
-        link.order(kind, run, channel=channel)
+        link.order(kind, Order(run=run, held_until=self._held_until), channel=channel)
         self._send_orders(link)
 
     def _send_orders(self, link: Link) -> None:
@@ -162,7 +173,11 @@ class Brood:
             self._bury_nursery()
             return
         for kind, body in said:
-            if kind is Kind.STARTED:
+            if kind is Kind.READY:
+                link.is_ready = True
+                for run in self._runs.values():
+                    self._hand_over(run, link)
+            elif kind is Kind.STARTED:
                 started = messages.load(Started, body)
                 self._runs[started.run].pid = started.pid
                 self._listener.on_start(self._runs[started.run].claim)
@@ -170,7 +185,7 @@ class Brood:
                 self._end_exited(messages.load(Exited, body))
             else:
                 refused = messages.load(NotStarted, body)
-                ending = deaths.lost("not_started", f"No child: {refused.reason}.")
+                ending = deaths.not_started(f"No child: {refused.reason}.")
                 self._end(self._runs[refused.run], ending, Usage())
         self._send_orders(link)
 
@@ -216,7 +231,8 @@ class Brood:
         status = self._end_nursery()
         self._take_rest()
         log.error("nursery.died", status=status, jobs=len(self._runs))
-        self._lose_all("nursery_died", f"The nursery ended with status {status}.")
+        ending = deaths.lost("nursery_died", f"The nursery ended with status {status}.")
+        self._lose_all(ending)
 
     def _end_nursery(self) -> int | None:
         link, self._link = self._link, None
@@ -230,7 +246,7 @@ class Brood:
         self._rests_until = time.monotonic() + self._rest.total_seconds()
         self._rest = min(max(2 * self._rest, FIRST_REST), LONGEST_REST)
 
-    def _lose_all(self, cause: str, message: str) -> None:
+    def _lose_all(self, ending: Ending) -> None:
         for run in list(self._runs.values()):
             if run.pid is not None:
                 # The kernel has killed the child; what that started is left to us.
@@ -238,4 +254,4 @@ class Brood:
                     os.killpg(run.pid, signal.SIGKILL)
             if run.is_open:
                 self._take_in(run)
-            self._end(run, run.told or run.imposed or deaths.lost(cause, message), Usage())
+            self._end(run, run.told or run.imposed or ending, Usage())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 
-from rqube import execution
+from rqube import execution, retries
 from rqube.execution import Ending
 from rqube.jobs import AttemptOutcome
 from rqube_worker.nursery.messages import Exited
@@ -14,6 +15,8 @@ MEBIBYTE = 1_048_576
 
 def died(exited: Exited) -> Ending:
     """Give the ending of a job whose child ended by itself, or was killed by somebody else."""
+    if exited.is_out_of_lease:
+        return lost("lease_not_renewed", "Its worker stood still for as long as its lease.")
     if exited.status < 0:
         number = -exited.status
         cause, what = f"killed_by_signal_{number}", f"Killed by signal {number} ({_name(number)})"
@@ -35,6 +38,17 @@ def lost(cause: str, message: str) -> Ending:
         outcome=AttemptOutcome.LOST,
         error=execution.error_text("WorkerLost", message, cause=cause),
         cause=cause,
+    )
+
+
+def not_started(message: str) -> Ending:
+    """Give the ending of a job for which there was no thread or process.
+
+    It waits: at once it would meet the same worker, which writes an attempt each time.
+    """
+    return dataclasses.replace(
+        lost("not_started", message),
+        retry_after_seconds=retries.NOT_STARTED_BACKOFF.total_seconds(),
     )
 
 

@@ -23,6 +23,8 @@ class Kind(IntEnum):
     CLAIM = 6  #: Engine to child: the job.
     PROGRESS = 7  #: Child to engine: how far the job is.
     ENDING = 8  #: Child to engine: how the job ended.
+    READY = 9  #: Nursery to engine, without a body: the tasks are imported.
+    HOLD = 10  #: Engine to nursery: it holds its leases for longer.
 
 
 Frame = tuple[Kind, bytes]

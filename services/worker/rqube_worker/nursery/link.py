@@ -28,6 +28,8 @@ class Link:
             OSError: there is no memory, process id or descriptor for it.
         """
         self.control, theirs = socket.socketpair()
+        self.is_ready = False
+        """Whether the nursery has said that it can fork."""
         self._outgoing: deque[tuple[bytes, socket.socket | None]] = deque()
         self._reader = frames.Reader(limit_bytes=CHUNK_BYTES)
         with theirs:
@@ -48,9 +50,9 @@ class Link:
         """Tell whether `write` has something left to do."""
         return bool(self._outgoing)
 
-    def order(self, kind: Kind, run: int, *, channel: socket.socket | None = None) -> None:
+    def order(self, kind: Kind, order: Order, *, channel: socket.socket | None = None) -> None:
         """Line up an order; a channel that goes with it is closed here once it is sent."""
-        self._outgoing.append((frames.encode(kind, messages.dump(Order(run=run))), channel))
+        self._outgoing.append((frames.encode(kind, messages.dump(order)), channel))
 
     def write(self) -> None:
         """Send as many orders as the socket takes now."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import selectors
 import signal
@@ -14,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rqube import logs
 from rqube.tasks.task import Task
 from rqube_worker.nursery import child, frames, messages
 from rqube_worker.nursery.frames import Kind
@@ -25,12 +27,15 @@ MOST_DESCRIPTORS = 64
 MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024
 """Unit of `ru_maxrss`."""
 
+log = logs.get(__name__)
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class _Child:
     run: int
     forked_at: float
     """Monotonic."""
+    is_out_of_lease: bool = False
 
 
 class Loop:
@@ -56,6 +61,7 @@ class Loop:
         """By process id."""
         self._pids: dict[int, int] = {}
         """By run."""
+        self._held_until = math.inf
         self._selector = selectors.DefaultSelector()
         self._alarm = _signal_alarm()
         self._selector.register(self._control, selectors.EVENT_READ)
@@ -64,20 +70,28 @@ class Loop:
     def serve(self) -> None:
         """Turn until the engine is gone or wants no more; then kill what runs."""
         with contextlib.suppress(ConnectionError):
+            self._control.sendall(frames.encode(Kind.READY, b""))
             while self._turn():
                 pass
         for pid in self._children:
             _kill(pid)
 
     def _turn(self) -> bool:
-        ready = {key.fileobj for key, _ in self._selector.select()}
+        ready = {key.fileobj for key, _ in self._selector.select(self._patience())}
         if self._alarm in ready:
             self._alarm.recv(CHUNK_BYTES)
         self._reap()
         if self._control in ready and not self._obey():
             return False
+        if self._children and time.monotonic() >= self._held_until:
+            self._kill_out_of_lease()
         # What a job of the engine forked may hold the other end open, so its close is not enough.
         return os.getppid() == self._engine
+
+    def _patience(self) -> float | None:
+        if not self._children or self._held_until == math.inf:
+            return None
+        return max(0.0, self._held_until - time.monotonic())
 
     def _obey(self) -> bool:
         data, descriptors, _, _ = socket.recv_fds(self._control, CHUNK_BYTES, MOST_DESCRIPTORS)
@@ -85,12 +99,24 @@ class Loop:
             os.set_inheritable(descriptor, False)
         self._channels += descriptors
         for kind, body in self._reader.feed(data):
-            run = messages.load(Order, body).run
+            order = messages.load(Order, body)
+            self._held_until = order.held_until
             if kind is Kind.RUN:
-                self._fork(run)
-            elif run in self._pids:  # else it has ended, and its number may be another's
-                _kill(self._pids[run])
+                self._fork(order.run)
+            elif order.run in self._pids:  # else it has ended, and its number may be another's
+                _kill(self._pids[order.run])
         return bool(data)
+
+    def _kill_out_of_lease(self) -> None:
+        """Kill all children: the engine stands still, so others may start their jobs.
+
+        The engine watches leases itself, but a process that was stopped or hangs watches nothing.
+        """
+        log.error("nursery.leases_not_renewed", children=len(self._children))
+        for pid, one in self._children.items():
+            one.is_out_of_lease = True
+            _kill(pid)
+        self._held_until = math.inf
 
     def _fork(self, run: int) -> None:
         with socket.socket(fileno=self._channels.popleft()) as channel:
@@ -126,6 +152,7 @@ class Loop:
                         seconds=time.monotonic() - ended.forked_at,
                         cpu_seconds=usage.ru_utime + usage.ru_stime,
                         peak_memory_bytes=usage.ru_maxrss * MAXRSS_BYTES,
+                        is_out_of_lease=ended.is_out_of_lease,
                     ),
                 )
 

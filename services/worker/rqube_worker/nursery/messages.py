@@ -39,10 +39,15 @@ class Configuration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What the engine wants done about a run."""
+    """What the engine wants done about a run, and until when it may run at all."""
 
     run: int
-    """The engine's number for one run of one job; never used twice."""
+    """The engine's number for one run of one job; never used twice, and 0 for none."""
+    held_until: float
+    """Monotonic time, the same in all processes, until which the engine has the leases of its runs.
+
+    Each order brings it up to date, for all runs.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +80,8 @@ class Exited:
     """Of the child and of what it started and waited for."""
     peak_memory_bytes: int
     """Resident, pages that it shares with the nursery included."""
+    is_out_of_lease: bool
+    """Whether the nursery killed it, because the engine did not say that it still has the lease."""
 
 
 @dataclass(frozen=True, slots=True)

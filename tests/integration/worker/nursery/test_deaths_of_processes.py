@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -115,6 +116,7 @@ class TestStart:
 
         assert {ending.outcome for ending in endings} == {AttemptOutcome.LOST}
         assert {ending.cause for ending in endings} == {"not_started"}
+        assert {ending.retry_after_seconds for ending in endings} == {10.0}
 
 
 class TestDeathOfTheEngine:
@@ -155,6 +157,32 @@ class TestDeathOfTheEngine:
             engine.kill()
             engine.wait()
             os.kill(program, signal.SIGKILL)  # a program of a job is out of the kernel's reach
+
+
+class TestALeaseThatEnds:
+    def test_loses_the_jobs_and_keeps_the_nursery(self, lane: WatchedLane) -> None:
+        """An engine that stands still says nothing, and others may start its jobs."""
+        nursery = lane.nursery()
+        lane.held_seconds = 1.0
+        jobs = [lane.run("tests.sleep"), lane.run("tests.wait-for-program")]
+
+        endings = [lane.ended(job_id) for job_id in jobs]
+
+        assert {ending.outcome for ending in endings} == {AttemptOutcome.LOST}
+        assert {ending.cause for ending in endings} == {"lease_not_renewed"}
+        wait_until(lambda: not descendants(nursery), otherwise="no process below the nursery")
+        lane.held_seconds = 600.0
+        assert lane.nursery() == nursery
+
+    def test_may_be_renewed(self, lane: WatchedLane) -> None:
+        """A job may run for longer than the lease that it began with."""
+        lane.nursery()
+        lane.held_seconds = 2.0
+        job_id = lane.run("tests.sleep", seconds=3.0)
+
+        lane.lane.hold(time.monotonic() + 600.0)
+
+        assert lane.ended(job_id).outcome is AttemptOutcome.SUCCEEDED
 
 
 class TestClose:

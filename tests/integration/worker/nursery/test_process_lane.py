@@ -10,6 +10,8 @@ import pytest
 
 from rqube import execution
 from rqube.jobs import AttemptOutcome
+from tests import gated_module
+from tests.gated_module import GatedModule
 from tests.processes import descendants, is_running
 from tests.waiting import wait_until
 from tests.watched_lane import RESULT_BYTES, WatchedLane
@@ -199,6 +201,25 @@ class TestStop:
             lane.lane.stop(jobs[-1], execution.cancelled())
 
         assert {lane.ended(job_id).outcome for job_id in jobs} == {AttemptOutcome.CANCELLED}
+
+    def test_ends_at_once_what_waits_for_the_import(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Nobody waits for an import that may take minutes, and the job's code never runs."""
+        module = GatedModule(tmp_path)
+        monkeypatch.syspath_prepend(str(tmp_path))
+        with WatchedLane(modules=[gated_module.NAME]) as lane:
+            stopped = lane.run("tests.mark", name="stopped")
+            wait_until(lambda: lane.lane._brood._link, otherwise="a nursery")
+
+            lane.lane.stop(stopped, execution.cancelled())
+
+            assert lane.ended(stopped) == execution.cancelled()
+            module.open()
+            lane.result("tests.mark", name="next")
+        assert module.has_run("next")
+        assert not module.has_run("stopped")
+        assert stopped not in lane.started
 
     def test_keeps_the_ending_that_the_job_has_told(self, lane: WatchedLane) -> None:
         """Its work is done, so it would be wrong to do it again."""

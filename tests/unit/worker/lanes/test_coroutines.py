@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import threading
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
@@ -11,8 +13,10 @@ from rqube import execution, logs
 from rqube.jobs import AttemptOutcome
 from rqube.tasks.current import current_job
 from rqube_worker.lanes.coroutines import CoroutineLane
-from rqube_worker.running import Running
-from tests.running_jobs import RESULT_BYTES, Endings, make_running
+from rqube_worker.running import Running, RunningTable
+from rqube_worker.watch import Watch
+from tests.running_jobs import RESULT_BYTES, Endings, make_running, no_threads
+from tests.waiting import wait_until
 from tests.watched_lane import make_claim
 
 TIMED_OUT = execution.timed_out(make_claim())
@@ -23,19 +27,50 @@ class Lane:
 
     def __init__(self) -> None:
         self.endings = Endings()
+        self.jobs: list[Running] = []
         self.lane = CoroutineLane(max_result_bytes=RESULT_BYTES, on_end=self.endings.take)
 
     def start(self, function: Callable[..., Awaitable[object]]) -> Running:
         """Run a coroutine function as a job."""
         running = make_running(self.lane, function)
         self.lane.start(running)
+        self.jobs.append(running)
         return running
+
+    def close(self) -> None:
+        """End every job, so that none is dropped while it waits."""
+        for running in self.jobs:
+            running.stop(execution.cancelled())
+            self.endings.of(running)
 
 
 @pytest.fixture
-def lane() -> Lane:
+def lane() -> Iterator[Lane]:
     """A lane; its loop starts with the first job."""
-    return Lane()
+    made = Lane()
+    yield made
+    made.close()
+
+
+class Blocker:
+    """A coroutine that blocks the loop until its gate is opened."""
+
+    def __init__(self) -> None:
+        self.blocked = threading.Event()
+        self.gate = threading.Event()
+
+    async def block(self) -> None:
+        """Block."""
+        self.blocked.set()
+        self.gate.wait(30)
+
+
+@pytest.fixture
+def blocker() -> Iterator[Blocker]:
+    """A blocker whose gate is open at the end."""
+    made = Blocker()
+    yield made
+    made.gate.set()
 
 
 async def wait_for_ever() -> None:
@@ -102,6 +137,72 @@ class TestCoroutineLane:
         lines = [json.loads(message) for message in caplog.messages]
         assert len(lines) == 10
         assert all(line["job_id"] == line["said_by"] for line in lines)
+
+    def test_has_a_loop_that_turns_after_its_thread_could_not_be_started(self, lane: Lane) -> None:
+        """A container may have too few process ids for a moment; the next job tries again."""
+
+        async def body() -> int:
+            return 1
+
+        with no_threads(), pytest.raises(RuntimeError, match="can't start new thread"):
+            lane.start(body)
+
+        assert lane.endings.result(lane.start(body)) == 1
+
+
+class TestALoopThatDoesNotTurn:
+    def test_is_the_fault_of_the_job_that_blocks_it(self, lane: Lane, blocker: Blocker) -> None:
+        """Its neighbours can do nothing meanwhile: none has run out of time or refuses to stop."""
+        waits, ignores = lane.start(wait_for_ever), lane.start(wait_for_ever)
+        blocks = lane.start(blocker.block)
+        assert blocker.blocked.wait(10)
+        table, stuck = RunningTable(), list[Running]()
+        for running in (waits, ignores, blocks):
+            table.add(running)
+        waits.deadline = blocks.deadline = time.monotonic()
+        ignores.stop(execution.cancelled())
+
+        watch = Watch(table, lease_seconds=15.0, on_stuck=stuck.append)
+        watch.start()
+        wait_until(lambda: stuck, otherwise="a job that does not stop")
+        watch.close()
+
+        assert {running.key for running in stuck} == {blocks.key}
+        assert waits.stopped_with is None
+
+    def test_costs_no_neighbour_its_result(self, lane: Lane, blocker: Blocker) -> None:
+        """What it waited for came while it had no turn."""
+
+        async def body() -> str:
+            await asyncio.sleep(0.01)
+            return "in time"
+
+        neighbour, _ = lane.start(body), lane.start(blocker.block)
+        assert blocker.blocked.wait(10)
+        lane.lane.expire(neighbour)
+        blocker.gate.set()
+
+        assert lane.endings.result(neighbour) == "in time"
+
+    def test_saves_no_neighbour_for_ever(self, lane: Lane, blocker: Blocker) -> None:
+        """Once the loop turns again, what still waits has run out of time."""
+        neighbour, _ = lane.start(wait_for_ever), lane.start(blocker.block)
+        assert blocker.blocked.wait(10)
+        lane.lane.expire(neighbour)
+        blocker.gate.set()
+
+        assert lane.endings.of(neighbour).outcome is AttemptOutcome.TIMEOUT
+
+    def test_counts_no_time_of_a_job_that_has_not_begun(self, lane: Lane, blocker: Blocker) -> None:
+        """The limit is on the job's own time."""
+        lane.start(blocker.block)
+        assert blocker.blocked.wait(10)
+
+        waits = lane.start(wait_for_ever)
+
+        assert waits.deadline == math.inf
+        blocker.gate.set()
+        wait_until(lambda: waits.deadline < math.inf, otherwise="its first step")
 
 
 class TestStop:

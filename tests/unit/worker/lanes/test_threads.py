@@ -16,7 +16,7 @@ from rqube.jobs import AttemptOutcome
 from rqube.tasks.current import current_job
 from rqube_worker.lanes.threads import ThreadLane
 from rqube_worker.running import Running, lost
-from tests.running_jobs import RESULT_BYTES, Endings, make_running
+from tests.running_jobs import RESULT_BYTES, Endings, make_running, no_threads
 from tests.watched_lane import make_claim
 
 TIMED_OUT = execution.timed_out(make_claim())
@@ -111,6 +111,19 @@ class TestThreadLane:
 
         assert {lane.endings.of(job).outcome for job in failed} == {AttemptOutcome.FAILED}
         assert {lane.endings.result(job) for job in after} == {1}
+
+    def test_keeps_every_slot_when_a_thread_cannot_be_started(self) -> None:
+        """A container may have too few process ids for a moment; the lane is whole after it."""
+        lane = Lane(threads=2)
+        with no_threads():
+            for _ in range(3):
+                with pytest.raises(RuntimeError, match="can't start new thread"):
+                    lane.start(lambda: None)
+
+        meeting = threading.Barrier(2)
+        jobs = [lane.start(lambda: meeting.wait(10)) for _ in range(2)]
+
+        assert {lane.endings.result(job) for job in jobs} == {0, 1}
 
 
 class TestStop:

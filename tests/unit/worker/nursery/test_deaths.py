@@ -29,6 +29,7 @@ class TestDied:
             seconds=3.21,
             cpu_seconds=1.0,
             peak_memory_bytes=512 * 1_048_576,
+            is_out_of_lease=False,
         )
 
         ending = deaths.died(exited)
@@ -37,3 +38,18 @@ class TestDied:
         error = json.loads(ending.error or "")
         assert error["message"] == f"{message} after 3.2 s, peak memory 512 MiB."
         assert error["cause"] == cause
+
+    def test_blames_no_job_that_was_killed_with_its_lease(self) -> None:
+        """Its worker stood still; the job is lost and runs elsewhere."""
+        exited = Exited(
+            run=1,
+            status=-9,
+            seconds=13.0,
+            cpu_seconds=1.0,
+            peak_memory_bytes=0,
+            is_out_of_lease=True,
+        )
+
+        ending = deaths.died(exited)
+
+        assert (ending.outcome, ending.cause) == (AttemptOutcome.LOST, "lease_not_renewed")
