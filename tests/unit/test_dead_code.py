@@ -48,7 +48,6 @@ CALLED_BY: Mapping[str, str] = {
     "acquire_lock": "rq_scheduler.Scheduler",
     "remove_lock": "rq_scheduler.Scheduler",
     "handle_payload": "rq.worker.BaseWorker",
-    "pytest_collection_modifyitems": "pytest",
     "worker_ttl": "rq.worker.BaseWorker",
     "_pubsub_exception_handler": "rq.worker.BaseWorker",
     "_set_connection": "rq.worker.BaseWorker",
