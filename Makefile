@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 MIGRATIONS := rqube/store/migrations
 TAG := dev
+export CLUSTER_DIR ?= $(abspath ../shared/cluster)
 
 # The last step of the set-up writes the tree's path into the stamp. A set-up that was interrupted,
 # or that came along when the tree was copied, is therefore made again.
@@ -13,16 +14,19 @@ ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fix bench docs dashboards lock migrate migration images
+.PHONY: help run test cluster-test check fix bench docs dashboards k8s lock migrate migration images
 
 help:
-	@awk -F '## ' '/^[a-z-]+:.*## / { sub(/:.*/, "", $$1); printf "make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F '## ' '/^[a-z0-9-]+:.*## / { sub(/:.*/, "", $$1); printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 run: $(READY) ## run everything on this machine, embedded Postgres and Valkey included
 	@$(BIN)/rqube dev
 
 test: $(READY) ## run every test that needs no cluster (PYTEST_ARGS="-k name")
 	@$(BIN)/pytest $(PYTEST_ARGS)
+
+cluster-test: $(READY) ## install the chart on the cluster of KUBECONFIG and test it there; see CONTRIBUTING.md
+	@$(BIN)/pytest tests/images tests/cluster -p no:randomly --timeout 1200 --session-timeout 3600 $(PYTEST_ARGS)
 
 check: $(READY) ## check format, lint, types, imports, dependencies, generated files; run the unit tests
 	$(BIN)/ruff format --check --quiet
@@ -55,6 +59,9 @@ images: ## build the images by docker, buildah or podman: make images TAG=1.2 RE
 
 dashboards: $(READY) ## rebuild the chart's dashboards, alerts and recording rules from the code
 	@$(BIN)/python -m charts.monitoring
+
+k8s: ## render k8s/base from the chart; needs helm
+	@helm template rqube charts/rqube --namespace rqube --values k8s/values.yaml --skip-tests > k8s/base/rqube.yaml
 
 lock: | $(BIN)/uv ## bring requirements.lock up to pyproject.toml (LOCK_ARGS=--upgrade: newer versions)
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --group checks --universal \

@@ -1,7 +1,7 @@
 """Renders the chart as `helm` does, without a cluster.
 
-The program is looked for on PATH, beside the test cluster's, and in the environment; where Go is
-there and Helm is not, it is built once. No package that installs with pip brings it.
+The program is looked for on PATH, beside that of the test cluster, and in the environment. PyPI has
+no package that brings it; `.ci/run` builds it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ from typing import Any
 import yaml
 
 CHART = Path(__file__).parents[1] / "charts" / "rqube"
-SOURCE = "helm.sh/helm/v4/cmd/helm@v4.3.1"
-BUILD_SECONDS = 900.0
 RELEASE = "prod"
 
 Object = dict[str, Any]
@@ -58,21 +56,9 @@ def program() -> Path | None:
     """Find Helm; `None` when it is nowhere."""
     cluster = [os.environ.get("CLUSTER_STATE"), "/var/lib/test-cluster"]
     folders = [f"{state}/bin" for state in cluster if state]
-    path = os.pathsep.join([os.environ.get("PATH", ""), *folders, str(_own_folder())])
+    path = os.pathsep.join([os.environ.get("PATH", ""), *folders, str(Path(sys.executable).parent)])
     found = shutil.which("helm", path=path)
     return Path(found) if found else None
-
-
-def build() -> Path | None:
-    """Build Helm with Go, which takes minutes; `None` when there is no Go, or it fails."""
-    if shutil.which("go") is None:
-        return None
-    environment = os.environ | {"GOBIN": str(_own_folder()), "CGO_ENABLED": "0"}
-    subprocess.run(
-        ["go", "install", SOURCE], cwd="/", env=environment, timeout=BUILD_SECONDS, check=False
-    )
-    program.cache_clear()
-    return program()
 
 
 def render(
@@ -203,7 +189,3 @@ SAMPLES = {
     ),
     "dashboards/sample.json": '{"title": "{{ sample }}"}',
 }
-
-
-def _own_folder() -> Path:
-    return Path(sys.prefix) / "bin"

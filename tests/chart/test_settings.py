@@ -10,8 +10,8 @@ import yaml
 from rqube.settings import PREFIX, Settings
 from tests import helm
 
-NOT_FOR_PODS = {"api_token"}
-"""Settings of people who use the command line."""
+NOT_FOR_PODS = {"api_token", "revision"}
+"""Of people who use the command line, and of the image, which knows its own."""
 
 
 def variables(this: helm.Object) -> dict[str, object]:
