@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from datetime import timedelta
+
 from rqube.jobs import JobState
-from tests.cluster.release import NAME, Release
+from tests.cluster.release import NAME, Release, moment
 from tests.origin import Origin, Page
+from tests.waiting import wait_until
 
 READY_SECONDS = 90.0
+FIRST_JOB = timedelta(seconds=30)
+IDLE_MEBIBYTES = 256
+QUANTITY = re.compile(r"(\d+)Mi")
 
 
 class TestInstall:
@@ -64,3 +71,42 @@ class TestMainJob:
         [job] = main.ended(main.fetch("http://10.244.0.1/"))
 
         assert (job["state"], job["error"]["cause"]) == (JobState.FAILED, "blocked_address")
+
+
+class TestPods:
+    def test_run_a_job_soon_after_they_are_made(self, rqube: Release) -> None:
+        """From the pod's creation, the pull excluded, to the start of the job that waits for it."""
+        rqube.scale("default", 0)
+        rqube.wait_for_workers(0)
+        job = rqube.submit("demo.noop")
+
+        rqube.scale("default", 1)
+        [ended] = rqube.ended(job)
+
+        [pod] = rqube.pods("worker")
+        seconds = moment(ended["started_at"]) - moment(pod["metadata"]["creationTimestamp"])
+        print(f"from a worker's pod to its first job: {seconds.total_seconds():.1f} s")  # noqa: T201
+        assert seconds < FIRST_JOB
+
+    def test_need_little_while_idle(self, main: Release) -> None:
+        """What `kubectl top` says of each service."""
+        lines = wait_until(
+            lambda: _top(main), within=90.0, otherwise="figures of every pod", every_seconds=2.0
+        )
+
+        print("idle (CPU, memory):", *lines, sep="\n  ")  # noqa: T201 - figures
+        sizes = [int(size) for line in lines for size in QUANTITY.findall(line)]
+        assert len(sizes) == len(lines)
+        assert max(sizes) < IDLE_MEBIBYTES
+
+
+def _top(main: Release) -> list[str]:
+    """Give a line for each pod of ours; empty while some are not measured yet."""
+    wanted = [pod for part in ("api", "worker", "scheduler") for pod in main.pods(part)]
+    names = {pod["metadata"]["name"] for pod in wanted}
+    try:
+        lines = main.kubectl("top", "pods", "--no-headers").splitlines()
+    except AssertionError:  # metrics-server has nothing yet
+        return []
+    found = [" ".join(line.split()) for line in lines if line.split()[0] in names]
+    return found if len(found) == len(names) else []
