@@ -28,6 +28,7 @@ def made(settings: Settings) -> Iterator[service.Service]:
     try:
         yield new
     finally:
+        new._children.close()
         new._store.close()
 
 
