@@ -24,6 +24,12 @@ def pods(request: pytest.FixtureRequest) -> dict[str, helm.Object]:
 
 
 class TestEveryPod:
+    def test_is_ended_by_a_signal_at_any_time(self, pods: dict[str, helm.Object]) -> None:
+        """The first process of a container would not hear one until it has a handler for it."""
+        ours = {name: one for name, one in pods.items() if not name.endswith(("postgres", "redis"))}
+        for name, template in ours.items():
+            assert template["spec"]["shareProcessNamespace"] is True, name
+
     def test_is_restricted(self, pods: dict[str, helm.Object]) -> None:
         """A namespace may enforce `restricted`, and no pod of ours is refused there."""
         for name, template in pods.items():

@@ -9,7 +9,7 @@ import httpx
 
 from rqube.jobs import JobState
 from tests.api_client import Document
-from tests.cluster.release import NAME, Release, moment
+from tests.cluster.release import Release, moment
 from tests.origin import Origin, Page
 from tests.waiting import wait_until
 
@@ -90,10 +90,8 @@ class TestPodsThatVanish:
 
 def _restarts(rqube: Release) -> dict[str, int]:
     return {
-        pod["metadata"]["name"]: sum(
-            status["restartCount"] for status in pod["status"]["containerStatuses"]
-        )
-        for pod in rqube.kubectl.list("pods", f"app.kubernetes.io/instance={NAME}")
-        if pod["metadata"]["labels"]["app.kubernetes.io/component"]
-        in ("api", "worker", "scheduler")
+        pod["metadata"]["name"]: status["restartCount"]
+        for component in ("api", "worker", "scheduler")
+        for pod in rqube.pods(component)
+        for status in pod["status"]["containerStatuses"]
     }

@@ -6,11 +6,13 @@ from datetime import timedelta
 
 from rqube.jobs import JobState
 from tests.api_client import Document
-from tests.cluster.release import Release, moment
+from tests.cluster.release import NAME, Release, moment
+from tests.waiting import wait_until
 
 SLOTS = 4
 JOB_SECONDS = 1.0
 LEAST_GAIN = 3.2
+WORKERS = f"app.kubernetes.io/instance={NAME},app.kubernetes.io/component=worker"
 ELSEWHERE = timedelta(seconds=2)
 
 
@@ -86,3 +88,26 @@ class TestScale:
             assert (first["outcome"], first["cause"]) == ("lost", "drained")
             assert moment(second["started_at"]) - moment(first["ended_at"]) < ELSEWHERE
         assert {job["losses"] for job in moved} <= {1}
+
+    def test_lets_pods_go_that_have_just_begun(self, rqube: Release) -> None:
+        """Told to stop at any moment of their start, they do; not at the end of their grace."""
+        rqube.change(small_workers(1, longest_job_seconds=600))
+        rqube.wait_for_workers(1)
+
+        for _ in range(3):
+            rqube.scale("default", 3)
+            wait_until(lambda: _begun(rqube) == 3, within=60.0, otherwise="three pods that began")
+            rqube.scale("default", 1)
+
+        wait_until(
+            lambda: len(rqube.kubectl.list("pods", WORKERS)) == 1,
+            within=60.0,
+            otherwise=lambda: rqube.kubectl("get", "pods"),
+            every_seconds=0.5,
+        )
+
+
+def _begun(rqube: Release) -> int:
+    """Count the pods of workers that were started and not told to stop."""
+    statuses = (pod["status"].get("containerStatuses", []) for pod in rqube.pods("worker"))
+    return sum("running" in one["state"] for status in statuses for one in status)

@@ -63,6 +63,9 @@ spec:
   serviceAccountName: {{ include "rqube.serviceAccountName" $root }}
   automountServiceAccountToken: false
   enableServiceLinks: false
+  {{- /* The first process of a container hears no signal before it has a handler: told to stop while it starts, it would
+         work on until it is killed at the end of its grace period. Here the pod's own process is the first. */}}
+  shareProcessNamespace: true
   securityContext: {{- include "rqube.podSecurity" $config.runAsUser | nindent 4 }}
   {{- with $root.Values.global.imagePullSecrets }}
   imagePullSecrets:
