@@ -14,7 +14,7 @@ from datetime import timedelta
 from rqube import errors, logs
 from rqube.jobs import Job
 from rqube.queue.redis_queue import RedisQueue
-from rqube.store.leases import Reaped
+from rqube.store.reaping import Reaped
 from rqube.store.store import Store
 
 RELAY_AT_MOST = 1000

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from rqube.execution import Ending
+from rqube.endings import Ending
 from rqube.queue.claims import Delivery
 from rqube.tasks.task import task
 from rqube_worker.running import Lane, Running

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from rqube import jobs
-from rqube.execution import Ending
+from rqube.endings import Ending
 from rqube.jobs import Claim
 from rqube_worker.lanes.process import ProcessLane
 from rqube_worker.nursery.brood import Usage

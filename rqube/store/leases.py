@@ -1,5 +1,7 @@
 """Jobs as workers hold them: claim, renew, settle, reap.
 
+The last two end a lease, and have modules of their own: settling.py and reaping.py.
+
 Every change carries the attempt number. A process that lost its lease changes nothing, because
 the number has moved on: what is missing from an answer is no longer the caller's.
 """
@@ -12,11 +14,10 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import LiteralString
 
-from rqube import retries
 from rqube.jobs import Claim, Outcome
+from rqube.store import reaping, settling
 from rqube.store.database import Connection, Database, refused_when_unfit
-
-REAP_AT_MOST = 100
+from rqube.store.reaping import Reaped
 
 
 class Refusal(StrEnum):
@@ -43,16 +44,6 @@ class Holder:
     lease: timedelta
 
 
-@dataclass(frozen=True, slots=True)
-class Reaped:
-    """A job whose lease ended, and what became of it."""
-
-    id: str
-    queue: str
-    task: str
-    state: str
-
-
 class Leases:
     """The claims of workers on jobs."""
 
@@ -74,14 +65,14 @@ class Leases:
     def settle(self, outcomes: Sequence[Outcome]) -> set[str]:
         """Write outcomes, attempts and next attempts; give the ids that were still the caller's."""
         with refused_when_unfit(), self._database.transaction() as connection:
-            return settle(connection, outcomes)
+            return settling.settle(connection, outcomes)
 
     def settle_and_claim(
         self, outcomes: Sequence[Outcome], holder: Holder, ids: Sequence[str]
     ) -> tuple[set[str], list[Claim]]:
         """Settle and claim in one transaction; see `settle` and `claim`."""
         with refused_when_unfit(), self._database.transaction() as connection:
-            ours = settle(connection, outcomes) if outcomes else set()
+            ours = settling.settle(connection, outcomes) if outcomes else set()
             claims = claim(connection, holder, ids) if ids else []
             return ours, claims
 
@@ -93,16 +84,7 @@ class Leases:
         if not outcomes:
             return set()
         with self._database.transaction() as connection:
-            rows = connection.execute(
-                RECORDED,
-                {
-                    "ids": [outcome.id for outcome in outcomes],
-                    "attempts": [outcome.attempt for outcome in outcomes],
-                    "outcomes": [outcome.outcome.value for outcome in outcomes],
-                    "worker": worker,
-                },
-            )
-            return {row[0] for row in rows}
+            return settling.recorded(connection, outcomes, worker=worker)
 
     def reclaim(self, holder: Holder, ids: Sequence[str], known: Sequence[str]) -> list[Claim]:
         """Give the claims on `ids`, beside the known ones, that a lost reply did not tell of."""
@@ -154,16 +136,12 @@ class Leases:
         Safe in any number of processes at once.
         """
         with self._database.transaction() as connection:
-            rows = connection.execute(
-                REAP, {"limit": REAP_AT_MOST, "most": retries.LONGEST_BACKOFF.total_seconds()}
-            )
-            return [Reaped(*row) for row in rows]
+            return reaping.reap(connection)
 
     def seconds_since_start(self) -> float:
         """Tell for how long the server has been up."""
         with self._database.transaction() as connection:
-            row = connection.execute(UPTIME).fetchone()
-        return float(row[0]) if row else 0.0
+            return reaping.seconds_since_start(connection)
 
 
 def claim(connection: Connection, holder: Holder, ids: Sequence[str]) -> list[Claim]:
@@ -181,31 +159,11 @@ def claim(connection: Connection, holder: Holder, ids: Sequence[str]) -> list[Cl
     return [Claim(*row) for row in rows]
 
 
-def settle(connection: Connection, outcomes: Sequence[Outcome]) -> set[str]:
-    """Settle within the caller's transaction."""
-    ordered = sorted(outcomes, key=lambda outcome: outcome.id)
-    rows = connection.execute(
-        SETTLE,
-        {
-            "ids": [outcome.id for outcome in ordered],
-            "attempts": [outcome.attempt for outcome in ordered],
-            "states": [outcome.state.value for outcome in ordered],
-            "outcomes": [outcome.outcome.value for outcome in ordered],
-            "results": [outcome.result for outcome in ordered],
-            "errors": [outcome.error for outcome in ordered],
-            "causes": [outcome.cause for outcome in ordered],
-            "failures": [outcome.failures for outcome in ordered],
-            "retries": [outcome.retry_in_seconds for outcome in ordered],
-        },
-    )
-    return {row[0] for row in rows}
-
-
-# Every statement below must reach its rows through the primary key. A queue table's statistics are
-# always old, and then Postgres takes a partial index (`jobs_dispatched`, `jobs_leases`) for a
-# handful of rows and reads the whole of it, at each claim. Two things keep it off: the ids are
-# joined and never compared with `= ANY`, and the state is compared as `state || ''`, from which no
-# partial index follows. Held by test_leases.py.
+# Every statement below and in settling.py must reach its rows through the primary key. A queue
+# table's statistics are always old, and then Postgres takes a partial index (`jobs_dispatched`,
+# `jobs_leases`) for a handful of rows and reads the whole of it, at each claim. Two things keep it
+# off: the ids are joined and never compared with `= ANY`, and the state is compared as
+# `state || ''`, from which no partial index follows. Held by test_leases.py.
 #
 # A worker's threads settle, renew and report on the same rows at once. Two statements that lock
 # them in different orders wait for each other, and no plan promises an order: so these three lock
@@ -266,56 +224,6 @@ RENEW: LiteralString = """
  RETURNING jobs.id::text, cancel_requested
 """
 
-SETTLE: LiteralString = """
-    WITH settled AS (
-        UPDATE jobs
-           SET state = CASE WHEN outcome.state = 'queued' AND jobs.cancel_requested
-                            THEN 'cancelled' ELSE outcome.state END,
-               result = outcome.result::jsonb, error = outcome.error::jsonb,
-               failures = jobs.failures + outcome.failures,
-               crashes = jobs.crashes + (outcome.outcome = 'crashed')::int,
-               losses = jobs.losses + (outcome.outcome = 'lost')::int,
-               isolated = outcome.outcome = 'crashed'
-                          OR (outcome.outcome = 'lost' AND jobs.isolated),
-               lease_until = NULL,
-               finished_at = CASE WHEN outcome.state <> 'queued' OR jobs.cancel_requested
-                                  THEN clock_timestamp() END,
-               run_at = CASE WHEN outcome.state = 'queued'
-                             THEN clock_timestamp() + make_interval(secs => outcome.retry)
-                             ELSE jobs.run_at END,
-               dispatched_at = CASE WHEN outcome.state <> 'queued' THEN jobs.dispatched_at END
-          FROM (SELECT outcome.*
-                  FROM unnest(%(ids)s::uuid[], %(attempts)s::int[], %(states)s::text[],
-                              %(outcomes)s::text[], %(results)s::text[], %(errors)s::text[],
-                              %(causes)s::text[], %(failures)s::int[], %(retries)s::float8[])
-                       AS outcome (id, attempt, state, outcome, result, error, cause, failures,
-                                   retry)
-                  JOIN jobs AS held ON held.id = outcome.id
-                 WHERE held.attempt = outcome.attempt
-                   AND held.state || '' = 'running'
-                 ORDER BY held.id
-                   FOR NO KEY UPDATE OF held) AS outcome
-         WHERE jobs.id = outcome.id
-     RETURNING jobs.id, jobs.attempt, jobs.worker, jobs.started_at,
-               outcome.outcome, outcome.cause, outcome.error
-    ), recorded AS (
-        INSERT INTO attempts (job_id, number, worker, started_at, outcome, cause, error)
-        SELECT id, attempt, worker, started_at, outcome, cause, error::jsonb
-          FROM settled
-    )
-    SELECT id::text FROM settled
-"""
-
-RECORDED: LiteralString = """
-    SELECT job_id::text
-      FROM unnest(%(ids)s::uuid[], %(attempts)s::int[], %(outcomes)s::text[])
-           AS mine (id, attempt, outcome)
-      JOIN attempts ON attempts.job_id = mine.id
-                   AND attempts.number = mine.attempt
-                   AND attempts.outcome = mine.outcome
-     WHERE worker = %(worker)s
-"""
-
 PROGRESS: LiteralString = """
     UPDATE jobs
        SET progress = latest.progress::jsonb
@@ -328,43 +236,4 @@ PROGRESS: LiteralString = """
              ORDER BY held.id
                FOR NO KEY UPDATE OF held) AS latest
      WHERE jobs.id = latest.id
-"""
-
-# The subquery takes the rows' locks through jobs_leases; what another reaper holds is skipped.
-#
-# That a worker vanished says nothing of its jobs, not even of one alone in a child: so this
-# is a loss, never a crash. But some jobs do take their whole worker along, as when the kernel
-# ends a container for its memory: who was lost three times comes back later and later.
-REAP: LiteralString = """
-    WITH reaped AS (
-        UPDATE jobs
-           SET losses = jobs.losses + 1,
-               isolated = true, lease_until = NULL, dispatched_at = NULL,
-               state = CASE WHEN held.cancel_requested THEN 'cancelled' ELSE 'queued' END,
-               finished_at = CASE WHEN held.cancel_requested THEN clock_timestamp() END,
-               run_at = CASE WHEN held.cancel_requested THEN jobs.run_at
-                             ELSE clock_timestamp() + make_interval(
-                                  secs => CASE WHEN jobs.losses < 2 THEN 0
-                                               ELSE least(2 ^ least(jobs.losses, 30), %(most)s) END)
-                        END
-          FROM (SELECT id, cancel_requested
-                  FROM jobs
-                 WHERE state = 'running'
-                   AND lease_until < clock_timestamp()
-                 ORDER BY lease_until
-                 LIMIT %(limit)s
-                   FOR UPDATE SKIP LOCKED) AS held
-         WHERE jobs.id = held.id
-     RETURNING jobs.id, jobs.attempt, jobs.worker, jobs.started_at, jobs.queue, jobs.task,
-                jobs.state
-    ), recorded AS (
-        INSERT INTO attempts (job_id, number, worker, started_at, outcome, cause)
-        SELECT id, attempt, worker, started_at, 'lost', 'lease_expired'
-          FROM reaped
-    )
-    SELECT id::text, queue, task, state FROM reaped
-"""
-
-UPTIME: LiteralString = """
-    SELECT extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())::float8
 """

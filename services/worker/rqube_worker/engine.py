@@ -19,7 +19,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from rqube import errors, execution, logs
-from rqube.execution import Ending
+from rqube.endings import Ending
 from rqube.jobs import Claim, Lane, Outcome
 from rqube.queue.claims import IS_UUID, Claims, Delivery, Settlement
 from rqube.store.leases import Holder

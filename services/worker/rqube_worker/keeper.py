@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from rqube import errors, execution, logs
+from rqube import endings, errors, logs
 from rqube.queue.claims import Claims
 from rqube.store.leases import Holder
 from rqube.store.store import Store
@@ -112,7 +112,7 @@ class Keeper:
             if cancel_requested is not None:
                 running.lease_ends = lease_ends
             if cancel_requested:
-                running.stop(execution.cancelled())
+                running.stop(endings.cancelled())
             # What is settled meanwhile is missing too; only what still runs has lost its lease.
             elif cancel_requested is None and running.stop(lost("fenced")):
                 observe.fenced("renew")

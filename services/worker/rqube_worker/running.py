@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-from rqube import execution
-from rqube.execution import Ending
+from rqube import endings
+from rqube.endings import Ending
 from rqube.jobs import AttemptOutcome, Claim
 from rqube.queue.claims import Delivery
 from rqube.tasks.task import Task
@@ -29,7 +29,7 @@ class Lane(Protocol):
 
     def expire(self, running: Running) -> None:
         """Stop a job whose time limit is reached."""
-        running.stop(execution.timed_out(running.claim))
+        running.stop(endings.timed_out(running.claim))
 
     def is_held_up(self, _running: Running) -> bool:
         """Tell whether another job keeps this one from going on, so that it is not to blame."""
@@ -150,6 +150,6 @@ def lost(cause: str) -> Ending:
     message = "The worker could not keep the job; it runs again elsewhere."
     return Ending(
         outcome=AttemptOutcome.LOST,
-        error=execution.error_text("WorkerLost", message, cause=cause),
+        error=endings.error_text("WorkerLost", message, cause=cause),
         cause=cause,
     )

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from rqube import execution, logs, metrics, probes
+from rqube import endings, logs, metrics, probes
 from rqube.jobs import Lane
 from rqube.queue import connection
 from rqube.queue.claims import Claims
@@ -146,7 +146,7 @@ class Service:
             signal.signal(signal_number, self._on_signal)
         probe = probes.serve(settings.metrics_host, settings.metrics_port, is_live=self._is_live)
         self._worker.on_stop_job = lambda job_id: self._engine.running.stop(
-            job_id, execution.cancelled()
+            job_id, endings.cancelled()
         )
         if not self._arrival.wait():
             return 0

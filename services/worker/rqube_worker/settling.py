@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rqube import errors, execution, logs
+from rqube import endings, errors, logs
 from rqube.jobs import AttemptOutcome, Claim, JobState, Outcome
 from rqube.store.leases import Holder
 from rqube.store.store import Store
@@ -80,7 +80,7 @@ def _refused(outcome: Outcome, error: Exception) -> Outcome:
         attempt=outcome.attempt,
         state=JobState.FAILED,
         outcome=AttemptOutcome.FAILED,
-        error=execution.error_text(type(error).__name__, message, cause=cause),
+        error=endings.error_text(type(error).__name__, message, cause=cause),
         cause=cause,
         failures=1,
     )

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from rqube import logs
-from rqube.execution import TimeLimitReached
+from rqube.endings import TimeLimitReached
 from rqube.settings import Settings
 from tests.waiting import wait_until
 

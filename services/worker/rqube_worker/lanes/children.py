@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rqube.execution import Ending
+from rqube.endings import Ending
 from rqube.jobs import Claim
 from rqube_worker import observe, watch
 from rqube_worker.lanes.process import ProcessLane

@@ -6,8 +6,8 @@ import asyncio
 import math
 import threading
 
-from rqube import execution, logs
-from rqube.execution import Ending
+from rqube import endings, execution, logs
+from rqube.endings import Ending
 from rqube.jobs import AttemptOutcome
 from rqube_worker.lanes.threads import OnEnd
 from rqube_worker.running import Lane, Running
@@ -92,7 +92,7 @@ class CoroutineLane(Lane):
         imposed = running.stopped_with
         if done.cancelled():
             by_itself = asyncio.CancelledError("Nobody asked for it from outside.")
-            ending = imposed or execution.raised(by_itself, running.claim)
+            ending = imposed or endings.raised(by_itself, running.claim)
         else:
             ending = done.result()
             if imposed is not None and ending.outcome is not AttemptOutcome.SUCCEEDED:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from rqube import logs
-from rqube.execution import Ending
+from rqube.endings import Ending
 from rqube.jobs import Claim
 from rqube_worker.nursery.brood import Brood, Listener, Usage
 from rqube_worker.nursery.messages import Configuration

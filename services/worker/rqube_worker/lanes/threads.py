@@ -8,7 +8,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 
 from rqube import execution, logs
-from rqube.execution import Ending, StopRequested, TimeLimitReached
+from rqube.endings import Ending, StopRequested, TimeLimitReached
 from rqube.jobs import AttemptOutcome
 from rqube_worker.running import Lane, Running
 

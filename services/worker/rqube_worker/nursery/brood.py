@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from rqube import logs
-from rqube.execution import Ending
+from rqube.endings import Ending
 from rqube.jobs import Claim
 from rqube_worker.nursery import deaths, messages
 from rqube_worker.nursery.frames import BadFrame, Kind

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from rqube import errors, execution, logs
-from rqube.execution import Ending
+from rqube import endings, errors, execution, logs
+from rqube.endings import Ending
 from rqube.jobs import AttemptOutcome, Claim
 from rqube.tasks.task import Task
 from rqube_worker.nursery import frames, limits, messages
@@ -71,7 +71,7 @@ def _run_job(channel: socket.socket, tasks: Mapping[str, Task[..., Any]], *, lim
             if claim.task in tasks:
                 ending = execution.run(tasks[claim.task], claim, report=report, limit=limit)
             else:
-                ending = execution.raised(errors.UnknownTask(claim.task, list(tasks)), claim)
+                ending = endings.raised(errors.UnknownTask(claim.task, list(tasks)), claim)
         frame = frames.encode(Kind.ENDING, messages.dump(ending))
     except MemoryError:  # not even enough to say what happened
         frame = OUT_OF_MEMORY
@@ -134,7 +134,7 @@ OUT_OF_MEMORY = frames.encode(
     messages.dump(
         Ending(
             outcome=AttemptOutcome.FAILED,
-            error=execution.error_text(
+            error=endings.error_text(
                 "MemoryError", "The job used up its memory.", cause="out_of_memory"
             ),
             cause="out_of_memory",

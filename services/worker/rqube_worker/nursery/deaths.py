@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import signal
 
-from rqube import execution, retries
-from rqube.execution import Ending
+from rqube import endings, retries
+from rqube.endings import Ending
 from rqube.jobs import AttemptOutcome
 from rqube_worker.nursery.messages import Exited
 
@@ -24,19 +24,19 @@ def died(exited: Exited) -> Ending:
         cause, what = f"exited_with_{exited.status}", f"Exited with status {exited.status}"
     mebibytes = exited.peak_memory_bytes / MEBIBYTE
     message = f"{what} after {exited.seconds:.1f} s, peak memory {mebibytes:,.0f} MiB."
-    return execution.crashed(cause, message)
+    return endings.crashed(cause, message)
 
 
 def garbled(reason: str) -> Ending:
     """Give the ending of a job that wrote to the channel of its process."""
-    return execution.crashed("garbled_channel", f"Wrote to rqube's own channel: {reason}.")
+    return endings.crashed("garbled_channel", f"Wrote to rqube's own channel: {reason}.")
 
 
 def lost(cause: str, message: str) -> Ending:
     """Give the ending of a job that could not go on, through no fault of its own."""
     return Ending(
         outcome=AttemptOutcome.LOST,
-        error=execution.error_text("WorkerLost", message, cause=cause),
+        error=endings.error_text("WorkerLost", message, cause=cause),
         cause=cause,
     )
 

@@ -15,8 +15,8 @@ from typing import TypeVar
 
 import pydantic
 
-from rqube import errors, execution
-from rqube.execution import Ending
+from rqube import endings, errors
+from rqube.endings import Ending
 from rqube.jobs import Claim
 from rqube_worker.nursery.frames import BadFrame
 
@@ -132,10 +132,10 @@ def load_ending(body: bytes, *, max_result_bytes: int) -> Ending:
         ending = _ENDING.validate_json(body, strict=True)
         result, error = ending.result, ending.error
         if result is not None:
-            result = execution.encode(json.loads(result), limit=max_result_bytes)
+            result = endings.encode(json.loads(result), limit=max_result_bytes)
         if error is not None:
             told = _ERROR.validate_json(error, strict=True)
-            error = execution.error_text(
+            error = endings.error_text(
                 told.type, told.message, cause=told.cause, trace=told.traceback
             )
     except (ValueError, RecursionError, errors.ResultRefused) as problem:

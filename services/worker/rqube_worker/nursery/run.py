@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from rqube.execution import Ending
+from rqube.endings import Ending
 from rqube.jobs import Claim
 from rqube_worker.nursery import frames, messages
 from rqube_worker.nursery.frames import BadFrame, Kind

@@ -14,7 +14,7 @@ from rq.registry import StartedJobRegistry
 from rq.results import Result
 from rq.worker import Worker
 
-from rqube import execution
+from rqube import endings
 from rqube.jobs import AttemptOutcome, Job, JobState, Outcome
 from rqube.queue import connection, keys
 from rqube.queue.claims import Claims, Delivery, Settlement
@@ -64,7 +64,7 @@ def settled(
     """Make the settlement of a job that ended in a state."""
     is_success = state is JobState.SUCCEEDED
     outcome = AttemptOutcome.SUCCEEDED if is_success else AttemptOutcome.FAILED
-    text = None if error is None else execution.error_text("ValueError", error, cause="exception")
+    text = None if error is None else endings.error_text("ValueError", error, cause="exception")
     return Settlement.of(delivery, Outcome(delivery.id, 1, state, outcome, error=text))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rqube import execution
+from rqube import endings
 from rqube.jobs import AttemptOutcome
 from tests.processes import descendants, is_running
 from tests.waiting import wait_until
@@ -46,9 +46,9 @@ class TestDeathOfTheNursery:
 
         os.kill(nursery, signal.SIGKILL)
 
-        endings = [lane.ended(job_id) for job_id in jobs]
-        assert {ending.outcome for ending in endings} == {AttemptOutcome.LOST}
-        assert {ending.cause for ending in endings} == {"nursery_died"}
+        ended = [lane.ended(job_id) for job_id in jobs]
+        assert {ending.outcome for ending in ended} == {AttemptOutcome.LOST}
+        assert {ending.cause for ending in ended} == {"nursery_died"}
         _wait_until_gone(pids)
         assert lane.nursery() != nursery
 
@@ -67,13 +67,13 @@ class TestDeathOfTheNursery:
         job_id = lane.run("tests.sleep")
         lane.said(job_id)
         os.kill(nursery, signal.SIGSTOP)
-        lane.lane.stop(job_id, execution.cancelled())
+        lane.lane.stop(job_id, endings.cancelled())
         [run] = lane.lane._brood._runs.values()
         wait_until(lambda: run.imposed, otherwise="the lane's attention")
 
         os.kill(nursery, signal.SIGKILL)
 
-        assert lane.ended(job_id) == execution.cancelled()
+        assert lane.ended(job_id) == endings.cancelled()
 
     def test_by_a_module_that_cannot_be_imported_loses_the_jobs(
         self, capfd: pytest.CaptureFixture[str]
@@ -112,11 +112,11 @@ class TestStart:
         monkeypatch.syspath_prepend(str(tmp_path))
 
         with WatchedLane(modules=["module_that_uses_up_processes"]) as lane:
-            endings = [lane.ended(lane.run("demo.noop")) for _ in range(2)]
+            ended = [lane.ended(lane.run("demo.noop")) for _ in range(2)]
 
-        assert {ending.outcome for ending in endings} == {AttemptOutcome.LOST}
-        assert {ending.cause for ending in endings} == {"not_started"}
-        assert {ending.retry_after_seconds for ending in endings} == {10.0}
+        assert {ending.outcome for ending in ended} == {AttemptOutcome.LOST}
+        assert {ending.cause for ending in ended} == {"not_started"}
+        assert {ending.retry_after_seconds for ending in ended} == {10.0}
 
 
 class TestDeathOfTheEngine:
@@ -166,10 +166,10 @@ class TestALeaseThatEnds:
         lane.held_seconds = 1.0
         jobs = [lane.run("tests.sleep"), lane.run("tests.wait-for-program")]
 
-        endings = [lane.ended(job_id) for job_id in jobs]
+        ended = [lane.ended(job_id) for job_id in jobs]
 
-        assert {ending.outcome for ending in endings} == {AttemptOutcome.LOST}
-        assert {ending.cause for ending in endings} == {"lease_not_renewed"}
+        assert {ending.outcome for ending in ended} == {AttemptOutcome.LOST}
+        assert {ending.cause for ending in ended} == {"lease_not_renewed"}
         wait_until(lambda: not descendants(nursery), otherwise="no process below the nursery")
         lane.held_seconds = 600.0
         assert lane.nursery() == nursery

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rqube import execution
+from rqube import endings
 from rqube.jobs import AttemptOutcome
 from tests import gated_module
 from tests.gated_module import GatedModule
@@ -178,9 +178,9 @@ class TestStop:
         job_id = lane.run("tests.spin")
         pid = int(lane.said(job_id))
 
-        lane.lane.stop(job_id, execution.cancelled())
+        lane.lane.stop(job_id, endings.cancelled())
 
-        assert lane.ended(job_id) == execution.cancelled()
+        assert lane.ended(job_id) == endings.cancelled()
         assert not is_running(pid)
 
     def test_kills_what_the_job_started(self, lane: WatchedLane) -> None:
@@ -188,7 +188,7 @@ class TestStop:
         job_id = lane.run("tests.wait-for-program")
         pid = int(lane.said(job_id))
 
-        lane.lane.stop(job_id, execution.cancelled())
+        lane.lane.stop(job_id, endings.cancelled())
 
         assert lane.ended(job_id).outcome is AttemptOutcome.CANCELLED
         wait_until(lambda: not is_running(pid), otherwise="the end of the program")
@@ -198,7 +198,7 @@ class TestStop:
         jobs = []
         for _ in range(20):
             jobs.append(lane.run("tests.sleep"))
-            lane.lane.stop(jobs[-1], execution.cancelled())
+            lane.lane.stop(jobs[-1], endings.cancelled())
 
         assert {lane.ended(job_id).outcome for job_id in jobs} == {AttemptOutcome.CANCELLED}
 
@@ -212,9 +212,9 @@ class TestStop:
             stopped = lane.run("tests.mark", name="stopped")
             wait_until(lambda: lane.lane._brood._link, otherwise="a nursery")
 
-            lane.lane.stop(stopped, execution.cancelled())
+            lane.lane.stop(stopped, endings.cancelled())
 
-            assert lane.ended(stopped) == execution.cancelled()
+            assert lane.ended(stopped) == endings.cancelled()
             module.open()
             lane.result("tests.mark", name="next")
         assert module.has_run("next")
@@ -231,7 +231,7 @@ class TestStop:
             otherwise="the ending that the child tells",
         )
 
-        lane.lane.stop(job_id, execution.cancelled())
+        lane.lane.stop(job_id, endings.cancelled())
 
         assert lane.ended(job_id).result == '"done"'
 
@@ -240,7 +240,7 @@ class TestStop:
         job_id = lane.run("tests.echo", value="")
         lane.ended(job_id)
 
-        lane.lane.stop(job_id, execution.cancelled())
+        lane.lane.stop(job_id, endings.cancelled())
 
         assert lane.result("tests.echo", value="next") == "next"
         assert len(lane.endings[job_id]) == 1

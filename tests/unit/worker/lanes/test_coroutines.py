@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
-from rqube import execution, logs
+from rqube import endings, logs
 from rqube.jobs import AttemptOutcome
 from rqube.tasks.current import current_job
 from rqube_worker.lanes.coroutines import CoroutineLane
@@ -19,7 +19,7 @@ from tests.running_jobs import RESULT_BYTES, Endings, make_running, no_threads
 from tests.waiting import wait_until
 from tests.watched_lane import make_claim
 
-TIMED_OUT = execution.timed_out(make_claim())
+TIMED_OUT = endings.timed_out(make_claim())
 
 
 class Lane:
@@ -40,7 +40,7 @@ class Lane:
     def close(self) -> None:
         """End every job, so that none is dropped while it waits."""
         for running in self.jobs:
-            running.stop(execution.cancelled())
+            running.stop(endings.cancelled())
             self.endings.of(running)
 
 
@@ -160,7 +160,7 @@ class TestALoopThatDoesNotTurn:
         for running in (waits, ignores, blocks):
             table.add(running)
         waits.deadline = blocks.deadline = time.monotonic()
-        ignores.stop(execution.cancelled())
+        ignores.stop(endings.cancelled())
 
         watch = Watch(table, lease_seconds=15.0, on_stuck=stuck.append)
         watch.start()
@@ -232,7 +232,7 @@ class TestStop:
         second: list[Running] = []
         first = lane.start(start_second_and_block)
         assert blocked.wait(10)
-        second[0].stop(execution.cancelled())
+        second[0].stop(endings.cancelled())
         gate.set()
 
         assert lane.endings.of(first).outcome is AttemptOutcome.SUCCEEDED
@@ -269,6 +269,6 @@ class TestStop:
         for running in jobs:
             running.stop(TIMED_OUT)
 
-        endings = [lane.endings.of(running) for running in jobs]
-        assert all(ending is TIMED_OUT or ending.result == "1" for ending in endings)
+        ended = [lane.endings.of(running) for running in jobs]
+        assert all(ending is TIMED_OUT or ending.result == "1" for ending in ended)
         assert len(lane.endings) == 1000

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from rqube import execution
-from rqube.execution import Ending
+from rqube import endings
+from rqube.endings import Ending
 from rqube.jobs import AttemptOutcome
 from rqube.tasks.current import current_job
 from rqube_worker.lanes.threads import ThreadLane
@@ -19,7 +19,7 @@ from rqube_worker.running import Running, lost
 from tests.running_jobs import RESULT_BYTES, Endings, make_running, no_threads
 from tests.watched_lane import make_claim
 
-TIMED_OUT = execution.timed_out(make_claim())
+TIMED_OUT = endings.timed_out(make_claim())
 
 
 class Lane:
@@ -143,7 +143,7 @@ class TestStop:
 
     def test_ends_with_the_reason_that_was_given(self, lane: Lane) -> None:
         """Cancellation, time limit and loss are told apart, whatever was raised inside."""
-        reasons = [execution.cancelled(), TIMED_OUT, lost("fenced")]
+        reasons = [endings.cancelled(), TIMED_OUT, lost("fenced")]
         jobs = [lane.start(spin) for _ in reasons]
 
         for running, reason in zip(jobs, reasons, strict=True):
@@ -155,7 +155,7 @@ class TestStop:
         """Two who stop one job at once must not both believe that they did."""
         running = lane.start(spin)
 
-        answers = [running.stop(TIMED_OUT), running.stop(execution.cancelled())]
+        answers = [running.stop(TIMED_OUT), running.stop(endings.cancelled())]
 
         assert answers == [True, False]
         assert lane.endings.of(running) is TIMED_OUT
@@ -176,7 +176,7 @@ class TestStop:
         ran: list[int] = []
         second = lane.start(lambda: ran.append(1))
 
-        second.stop(execution.cancelled())
+        second.stop(endings.cancelled())
         gate.set()
 
         assert lane.endings.result(first) is True
@@ -235,10 +235,10 @@ class TestStop:
                 pass
             stopped.append((running, running.stop(TIMED_OUT)))
 
-        endings = [(lane.endings.of(running), was_first) for running, was_first in stopped]
-        assert all(ending is TIMED_OUT or ending.result == "44850" for ending, _ in endings)
-        assert all(was_first for ending, was_first in endings if ending is TIMED_OUT)
-        assert 50 < sum(ending is TIMED_OUT for ending, _ in endings) < 1950, "too one-sided"
+        ended = [(lane.endings.of(running), was_first) for running, was_first in stopped]
+        assert all(ending is TIMED_OUT or ending.result == "44850" for ending, _ in ended)
+        assert all(was_first for ending, was_first in ended if ending is TIMED_OUT)
+        assert 50 < sum(ending is TIMED_OUT for ending, _ in ended) < 1950, "too one-sided"
         assert runners() - before <= 8
         meeting = threading.Barrier(8)
         last = [lane.start(lambda: meeting.wait(10)) for _ in range(8)]

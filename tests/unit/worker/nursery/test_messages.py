@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from rqube import errors, execution
-from rqube.execution import Ending
+from rqube import endings, errors
+from rqube.endings import Ending
 from rqube.jobs import AttemptOutcome, Claim
 from rqube_worker.nursery import messages
 from rqube_worker.nursery.frames import BadFrame
@@ -41,13 +41,13 @@ class TestLoadEnding:
     @pytest.mark.parametrize(
         "ending",
         [
-            execution.SUCCEEDED,
-            execution.returned({"text": 'ü "quoted" \\u0041', "n": [1, 2.5, None]}, limit=1000),
-            execution.raised(ValueError("broken"), make_claim()),
-            execution.raised(
+            endings.SUCCEEDED,
+            endings.returned({"text": 'ü "quoted" \\u0041', "n": [1, 2.5, None]}, limit=1000),
+            endings.raised(ValueError("broken"), make_claim()),
+            endings.raised(
                 ValueError("a literal \\u0000, a real \0 and half \ud800"), make_claim()
             ),
-            execution.raised(
+            endings.raised(
                 errors.JobError("later", cause="busy", retry_after=timedelta(seconds=7)),
                 make_claim(),
             ),
@@ -59,7 +59,7 @@ class TestLoadEnding:
 
     def test_fits_into_its_frame_whatever_the_result(self) -> None:
         """The limit of the frame follows from the limit of the result."""
-        ending = execution.returned('"\\' * 249, limit=LIMIT_BYTES)
+        ending = endings.returned('"\\' * 249, limit=LIMIT_BYTES)
         assert ending.outcome is AttemptOutcome.SUCCEEDED
 
         assert len(messages.dump(ending)) <= messages.ending_bytes(LIMIT_BYTES)
@@ -67,7 +67,7 @@ class TestLoadEnding:
     @pytest.mark.parametrize("character", ["x", '"', "\\", "\n", "ü", "\U0001f600", "\0"])
     def test_fits_into_its_frame_whatever_the_error(self, character: str) -> None:
         """A message and a traceback are cut, but their characters take up to 14 bytes each."""
-        error = execution.error_text(
+        error = endings.error_text(
             "E", character * 10_000, cause="exception", trace=character * 20_000
         )
         ending = Ending(outcome=AttemptOutcome.FAILED, error=error, cause="exception")
