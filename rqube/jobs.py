@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 import uuid_utils.compat
@@ -135,6 +135,47 @@ class Job:
     progress: Mapping[str, Any] | None
     result: Any
     error: Mapping[str, Any] | None
+
+    @classmethod
+    def of(
+        cls,
+        draft: JobDraft,
+        *,
+        run_at: datetime,
+        created_at: datetime,
+        dispatched_at: datetime | None,
+    ) -> Self:
+        """Give the job that a draft becomes when it is accepted."""
+        return cls(
+            id=draft.id,
+            task=draft.task,
+            params=draft.params,
+            queue=draft.queue,
+            pool=None,
+            state=JobState.QUEUED,
+            priority=draft.priority,
+            tags=draft.tags,
+            attempt=0,
+            failures=0,
+            max_attempts=draft.max_attempts,
+            crashes=0,
+            losses=0,
+            isolated=False,
+            run_at=run_at,
+            timeout=draft.timeout,
+            cancel_requested=False,
+            created_at=created_at,
+            started_at=None,
+            finished_at=None,
+            worker=None,
+            lease_until=None,
+            dispatched_at=dispatched_at,
+            schedule_id=draft.schedule_id,
+            planned_at=draft.planned_at,
+            progress=None,
+            result=None,
+            error=None,
+        )
 
     @property
     def is_final(self) -> bool:

@@ -174,12 +174,7 @@ class Submitter:
             InvalidInput: names each wrong field.
             StoreUnavailable: nothing is known to be stored.
         """
-        plain = pydantic_core.to_jsonable_python(dict(params))
-        task.parse(plain)
-        refuse_unstorable(plain, field="params")
-        request = JobRequest(task=task.name, params=plain, options=options)
-        request = dataclasses.replace(request, body_hash=_hash(request))
-        [answer] = self.submit([_draft(request, task)])
+        [answer] = self.submit([draft_of(task, params, options=options)])
         if isinstance(answer, errors.IdempotencyConflict):
             raise answer
         return answer.job
@@ -190,6 +185,22 @@ class Submitter:
         if unknown:
             self._store.queues.add(unknown)
             self._known_queues |= unknown
+
+
+def draft_of(
+    task: Task[..., Any], params: Mapping[str, Any], *, options: SubmitOptions
+) -> JobDraft:
+    """Check what a task that is installed here is submitted with, and fill in what it decides.
+
+    Raises:
+        InvalidInput: names each wrong field.
+    """
+    plain = pydantic_core.to_jsonable_python(dict(params))
+    task.parse(plain)
+    refuse_unstorable(plain, field="params")
+    request = JobRequest(task=task.name, params=plain, options=options)
+    request = dataclasses.replace(request, body_hash=_hash(request))
+    return _draft(request, task)
 
 
 @functools.cache

@@ -131,9 +131,9 @@ def insert_rows(connection: Connection, drafts: Sequence[JobDraft]) -> list[Job]
     A job that is due is marked as handed to Redis: the caller pushes its id after the commit, and
     if it cannot, `Dispatch.give_back` or the reconciler puts that right.
     """
-    rows = {
-        row[0]: row[1:]
-        for row in connection.execute(
+    times = {
+        job_id: {"run_at": run_at, "created_at": created_at, "dispatched_at": dispatched_at}
+        for job_id, run_at, created_at, dispatched_at in connection.execute(
             INSERT,
             {
                 "ids": [draft.id for draft in drafts],
@@ -152,7 +152,7 @@ def insert_rows(connection: Connection, drafts: Sequence[JobDraft]) -> list[Job]
         )
     }
     return [
-        _accepted(draft, *rows[draft.id]) if draft.id in rows else _one(connection, draft.id)
+        Job.of(draft, **times[draft.id]) if draft.id in times else _one(connection, draft.id)
         for draft in drafts
     ]
 
@@ -326,41 +326,6 @@ def _answer(
         return errors.IdempotencyConflict(key)
     first = inserted.get(job_id) or _one(connection, job_id)
     return Insertion(job=first, is_new=False)
-
-
-def _accepted(
-    draft: JobDraft, run_at: datetime, created_at: datetime, dispatched_at: datetime | None
-) -> Job:
-    return Job(
-        id=draft.id,
-        task=draft.task,
-        params=draft.params,
-        queue=draft.queue,
-        pool=None,
-        state=JobState.QUEUED,
-        priority=draft.priority,
-        tags=draft.tags,
-        attempt=0,
-        failures=0,
-        max_attempts=draft.max_attempts,
-        crashes=0,
-        losses=0,
-        isolated=False,
-        run_at=run_at,
-        timeout=draft.timeout,
-        cancel_requested=False,
-        created_at=created_at,
-        started_at=None,
-        finished_at=None,
-        worker=None,
-        lease_until=None,
-        dispatched_at=dispatched_at,
-        schedule_id=draft.schedule_id,
-        planned_at=draft.planned_at,
-        progress=None,
-        result=None,
-        error=None,
-    )
 
 
 def _array_literal(tags: Sequence[str]) -> str:
