@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import signal
-import threading
 import time
 from collections.abc import Sequence
 from datetime import timedelta
@@ -20,6 +18,7 @@ import rq_scheduler
 
 from rqube import errors, logs
 from rqube.queue.connection import unavailable_when_gone
+from rqube.stopping import Stop
 from rqube_scheduler.compat import Entries
 from rqube_scheduler.loop import Loop, Step
 
@@ -46,13 +45,12 @@ class RqubeScheduler(rq_scheduler.Scheduler):  # type: ignore[misc]  # it has no
         if burst:
             self.enqueue_jobs()
             return
-        stop = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
+        stop = Stop()
+        stop.hear_signals()
         self.work(stop)
 
-    def work(self, stop: threading.Event, *, duties: Sequence[Loop] = ()) -> None:
-        """Run these loops beside that of the entries until `stop` is set; finish each turn."""
+    def work(self, stop: Stop, *, duties: Sequence[Loop] = ()) -> None:
+        """Run these loops beside that of the entries until asked to stop; finish each turn."""
         entries = Loop(
             "entries",
             [
@@ -74,7 +72,7 @@ class RqubeScheduler(rq_scheduler.Scheduler):  # type: ignore[misc]  # it has no
                 log.warning("scheduler.loop_abandoned", loop=loop.name)
         with contextlib.suppress(errors.QueueUnavailable), unavailable_when_gone():
             self.register_death()
-        log.info("scheduler.stopped", name=self.name)
+        log.info("scheduler.stopped", name=self.name, reason=stop.reason)
 
     def is_live(self) -> bool:
         """Tell whether every loop turns; servers that are away do not matter."""

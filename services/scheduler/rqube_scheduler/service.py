@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
-import signal
-import threading
 
 from rqube import logs, metrics, probes
 from rqube.queue.redis_queue import RedisQueue
 from rqube.settings import Settings
+from rqube.stopping import Stop
 from rqube.store.store import Store
 from rqube_scheduler.duties import Duties
 from rqube_scheduler.scheduler import RqubeScheduler
@@ -19,9 +18,8 @@ def run() -> int:
     settings = Settings.load()
     logs.configure(settings)
     metrics.set_build(version=importlib.metadata.version("rqube"), revision=settings.revision)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = Stop()
+    stop.hear_signals()
     queue = RedisQueue.of(settings)
     scheduler = RqubeScheduler(connection=queue.client)
     probe = probes.serve(settings.metrics_host, settings.metrics_port, is_live=scheduler.is_live)

@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rqube import errors, logs, registration
+from rqube.stopping import Stop
 from rqube.store import schema
 from rqube.store.store import Store
 from rqube.store.workers import WorkerBirth
 from rqube.tasks.task import Task
-from rqube_worker.stopping import Stop
 
 FIRST_REST_SECONDS = 0.2
 LONGEST_REST_SECONDS = 5.0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-import signal
 import socket
 import sys
 import threading
@@ -18,6 +17,7 @@ from rqube.jobs import Lane
 from rqube.queue import connection
 from rqube.queue.claims import Claims
 from rqube.settings import Settings
+from rqube.stopping import Stop
 from rqube.store.leases import Holder, Refusal
 from rqube.store.store import Store
 from rqube.store.workers import WorkerBirth
@@ -32,7 +32,6 @@ from rqube_worker.lanes.coroutines import CoroutineLane
 from rqube_worker.lanes.threads import ThreadLane
 from rqube_worker.refusals import FOREIGN
 from rqube_worker.running import Running
-from rqube_worker.stopping import Stop
 from rqube_worker.waiter import Waiters
 from rqube_worker.watch import Watch
 from rqube_worker.worker import PoolWorker, make
@@ -142,8 +141,7 @@ class Service:
     def run(self) -> int:
         """Work until a signal, a command or a stuck job; gives the exit status."""
         settings = self._settings
-        for signal_number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(signal_number, self._on_signal)
+        self._stop.hear_signals()
         probe = probes.serve(settings.metrics_host, settings.metrics_port, is_live=self._is_live)
         self._worker.on_stop_job = lambda job_id: self._engine.running.stop(
             job_id, endings.cancelled()
@@ -214,9 +212,6 @@ class Service:
         )
         metrics.WORKER_SHUTDOWN_REQUESTED.labels(pool).set(0)
         observe.begin(self._birth.queues, reasons=[*Refusal, FOREIGN])
-
-    def _on_signal(self, signal_number: int, _frame: object) -> None:
-        self._stop.ask(signal.Signals(signal_number).name)
 
     def _on_stuck(self, running: Running) -> None:
         if running.key not in self._stuck:

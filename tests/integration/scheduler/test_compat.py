@@ -17,6 +17,7 @@ from rq import Queue, SimpleWorker
 from rq.job import Job, JobStatus
 
 from rqube.queue import connection
+from rqube.stopping import Stop
 from rqube_scheduler import compat, pickles
 from rqube_scheduler.compat import Entries
 from rqube_scheduler.scheduler import RqubeScheduler
@@ -292,9 +293,9 @@ class TestSeveralSchedulers:
     def test_push_a_repeated_job_once_per_time(self, clean_redis: str, stock: Any) -> None:
         """`schedule(interval=1, repeat=5)` and two schedulers: five runs, a second apart."""
         client: redis.Redis = stock.connection
-        stop = threading.Event()
+        stops = [Stop(), Stop()]
         threads = [
-            threading.Thread(target=_work, args=(clean_redis, stop), daemon=True) for _ in range(2)
+            threading.Thread(target=_work, args=(clean_redis, stop), daemon=True) for stop in stops
         ]
         for thread in threads:
             thread.start()
@@ -303,7 +304,8 @@ class TestSeveralSchedulers:
         begun = time.time()
         wait_until(lambda: not client.zcard(ENTRIES), within=15, otherwise="the last repeat")
         took = time.time() - begun
-        stop.set()
+        for stop in stops:
+            stop.ask("the end of the test")
         for thread in threads:
             thread.join(10)
 
@@ -338,7 +340,7 @@ class TestRqubeScheduler:
         assert 0 < client.ttl(scheduler.key) <= 20
 
 
-def _work(url: str, stop: threading.Event) -> None:
+def _work(url: str, stop: Stop) -> None:
     own = connection.connect(url)
     RqubeScheduler(connection=own).work(stop)
     own.close()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from rqube_worker.stopping import Stop
+from rqube.stopping import Stop
 
 
 @pytest.fixture

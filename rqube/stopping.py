@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from queue import Empty, SimpleQueue
 
 
@@ -17,6 +18,11 @@ class Stop:
         self.reason = ""
         """Empty until somebody asks."""
         self._bell: SimpleQueue[None] = SimpleQueue()
+
+    def hear_signals(self) -> None:
+        """Let SIGTERM and SIGINT ask; to be called in the main thread."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda number, _frame: self.ask(signal.Signals(number).name))
 
     def ask(self, reason: str) -> None:
         """Ask to stop."""
