@@ -60,8 +60,8 @@ images: ## build the images by docker, buildah or podman: make images TAG=1.2 RE
 dashboards: $(READY) ## rebuild the chart's dashboards, alerts and recording rules from the code
 	@$(BIN)/python -m charts.monitoring
 
-k8s: ## render k8s/base from the chart; needs helm
-	@helm template rqube charts/rqube --namespace rqube --values k8s/values.yaml --skip-tests > k8s/base/rqube.yaml
+k8s: ## render k8s/rendered from the chart; needs helm
+	@helm template rqube charts/rqube --namespace rqube --values k8s/values.yaml --skip-tests > k8s/rendered/rqube.yaml
 
 lock: | $(BIN)/uv ## bring requirements.lock up to pyproject.toml (LOCK_ARGS=--upgrade: newer versions)
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --group checks --universal \
