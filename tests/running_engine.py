@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from rqube.jobs import Job
+from rqube.jobs import Job, JobState
 from rqube.queue import connection
 from rqube.queue.claims import Claims
 from rqube.store.leases import Holder
@@ -127,3 +127,11 @@ def ended(store: Store, ids: Sequence[UUID], *, within: float = 10.0) -> list[Jo
         otherwise=lambda: str([store.jobs.get(job_id) for job_id in ids]),
     )
     return [store.jobs.get(job_id) for job_id in ids]
+
+
+def runs(store: Store, ids: Sequence[UUID]) -> None:
+    """Wait until jobs run."""
+    wait_until(
+        lambda: all(store.jobs.get(job_id).state is JobState.RUNNING for job_id in ids),
+        otherwise=lambda: str([store.jobs.get(job_id) for job_id in ids]),
+    )

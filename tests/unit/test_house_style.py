@@ -12,7 +12,7 @@ from rqube.settings import Settings
 ROOT = Path(__file__).parents[2]
 
 MOST_LINES = 400
-MOST_TEST_LINES = 600
+MOST_TEST_LINES = 400
 MOST_SETTINGS = 30
 
 # Folders that tools make, and the history.

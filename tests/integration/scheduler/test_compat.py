@@ -1,50 +1,27 @@
+"""Entries of rq-scheduler are moved as rq-scheduler would, and none stops the others."""
+
 from __future__ import annotations
 
 import pickle
 import signal
-import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import redis
-import rq_scheduler
 from rq import Queue, SimpleWorker
 from rq.job import Job, JobStatus
 
-from rqube.queue import connection
-from rqube.stopping import Stop
 from rqube_scheduler import compat, pickles
 from rqube_scheduler.compat import Entries
-from rqube_scheduler.scheduler import RqubeScheduler
-from tests.waiting import wait_until
+from tests.queued_ids import waiting
+from tests.stock_scheduler import PAST, STOCK_WARNINGS
 
-pytestmark = [
-    # rq-scheduler asks for the time in a way that Python 3.12 deprecates …
-    pytest.mark.filterwarnings("ignore:datetime.datetime.utc:DeprecationWarning"),
-    # … and for cron's next time in a way that crontab once wanted to change.
-    pytest.mark.filterwarnings("ignore::FutureWarning:crontab"),
-    pytest.mark.filterwarnings("ignore::FutureWarning:rq_scheduler"),
-]
+pytestmark = STOCK_WARNINGS
 
 ENTRIES = compat.ENTRIES
-PAST = datetime(2026, 5, 1, 12, tzinfo=UTC)
-
-
-@pytest.fixture
-def client(clean_redis: str) -> Iterator[redis.Redis]:
-    client = connection.connect(clean_redis)
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def stock(client: redis.Redis) -> Any:
-    return rq_scheduler.Scheduler(connection=client)
 
 
 class TestMoveDue:
@@ -56,7 +33,7 @@ class TestMoveDue:
         turn = Entries(client).move_due()
 
         assert turn.moved == 1
-        assert _waiting(client) == [due.id]
+        assert waiting(client) == [due.id]
         assert due.get_status() == "queued"
         assert client.zrange(ENTRIES, 0, -1) == [later.id.encode()]
 
@@ -120,7 +97,7 @@ class TestMoveDue:
             _make_due(client, job, only_if_scheduled=True)
             move()
 
-        assert _waiting(client) == 5 * [job.id]
+        assert waiting(client) == 5 * [job.id]
         assert client.zcard(ENTRIES) == 0
 
     def test_gives_work_to_rq_workers(self, client: redis.Redis, stock: Any) -> None:
@@ -173,7 +150,7 @@ class TestMoveDue:
 
         Entries(client).move_due()
 
-        assert _waiting(client) == [child.id]
+        assert waiting(client) == [child.id]
 
 
 class TestMoveDueWithEntriesThatCannotBeRead:
@@ -203,7 +180,7 @@ class TestMoveDueWithEntriesThatCannotBeRead:
 
         Entries(client).move_due()
 
-        assert _waiting(client) == [good.id]
+        assert waiting(client) == [good.id]
         score = client.zscore(ENTRIES, spoiled.id)
         assert score is not None
         assert score > time.time() + 30
@@ -217,7 +194,7 @@ class TestMoveDueWithEntriesThatCannotBeRead:
 
         Entries(client).move_due()
 
-        assert _waiting(client) == [good.id]
+        assert waiting(client) == [good.id]
         assert client.zscore(ENTRIES, spoiled.id) is not None
 
     @pytest.mark.parametrize(
@@ -240,7 +217,7 @@ class TestMoveDueWithEntriesThatCannotBeRead:
         turn = Entries(client).move_due()
 
         assert turn.moved == 1
-        assert _waiting(client) == [good.id]
+        assert waiting(client) == [good.id]
         score = client.zscore(ENTRIES, "a")
         assert score is not None
         assert score > time.time() + 30
@@ -252,7 +229,7 @@ class TestMoveDueWithEntriesThatCannotBeRead:
 
         Entries(client).move_due()
 
-        assert _waiting(client) == [job.id]
+        assert waiting(client) == [job.id]
 
     def test_copes_with_ids_that_are_no_text(self, client: redis.Redis) -> None:
         """Members of a sorted set are bytes."""
@@ -263,99 +240,11 @@ class TestMoveDueWithEntriesThatCannotBeRead:
         assert client.zcard(ENTRIES) == 0
 
 
-class TestSeveralSchedulers:
-    def test_push_each_of_many_due_entries_once(self, clean_redis: str, stock: Any) -> None:
-        """Two schedulers, 2,000 entries due at once."""
-        client: redis.Redis = stock.connection
-        template = stock.enqueue_at(PAST, print, job_id="template")
-        record: Any = client.hgetall(template.key)
-        pipeline = client.pipeline()
-        for number in range(2000):
-            pipeline.hset(f"rq:job:{number}", mapping=record)
-            pipeline.zadd(ENTRIES, {str(number): number})
-        pipeline.zrem(ENTRIES, "template")
-        pipeline.execute()
-        begin = threading.Barrier(2)
-
-        def move(_number: int) -> int:
-            own = connection.connect(clean_redis)
-            begin.wait()
-            moved: int = RqubeScheduler(connection=own).enqueue_jobs()
-            own.close()
-            return moved
-
-        with ThreadPoolExecutor(2) as threads:
-            moved = sum(threads.map(move, range(2)))
-
-        assert moved == 2000
-        assert Counter(_waiting(client)) == Counter(str(number) for number in range(2000))
-
-    def test_push_a_repeated_job_once_per_time(self, clean_redis: str, stock: Any) -> None:
-        """`schedule(interval=1, repeat=5)` and two schedulers: five runs, a second apart."""
-        client: redis.Redis = stock.connection
-        stops = [Stop(), Stop()]
-        threads = [
-            threading.Thread(target=_work, args=(clean_redis, stop), daemon=True) for stop in stops
-        ]
-        for thread in threads:
-            thread.start()
-
-        job = stock.schedule(datetime.now(UTC), print, interval=1, repeat=5)
-        begun = time.time()
-        wait_until(lambda: not client.zcard(ENTRIES), within=15, otherwise="the last repeat")
-        took = time.time() - begun
-        for stop in stops:
-            stop.ask("the end of the test")
-        for thread in threads:
-            thread.join(10)
-
-        assert _waiting(client) == 5 * [job.id]
-        assert 3 < took < 6
-
-
-class TestRqubeScheduler:
-    def test_offers_what_rq_scheduler_offers(self, client: redis.Redis) -> None:
-        """Programs that use its interface go on with this one."""
-        scheduler = RqubeScheduler("reports", connection=client)
-        job = scheduler.enqueue_at(PAST, print)
-        other = scheduler.cron("0 0 * * *", print)
-
-        assert [found.id for found in scheduler.get_jobs()] == [job.id, other.id]
-        assert job in scheduler
-        scheduler.cancel(job)
-        assert job not in scheduler
-        scheduler.change_execution_time(other, PAST)
-        scheduler.run(burst=True)
-        assert _waiting(client, "reports") == [other.id]
-
-    def test_shows_that_it_lives_after_a_flush(self, client: redis.Redis) -> None:
-        """The key of its instance is written anew."""
-        scheduler = RqubeScheduler(connection=client)
-        scheduler.heartbeat()
-        client.flushdb()
-
-        scheduler.heartbeat()
-
-        assert client.hexists(scheduler.key, "birth")
-        assert 0 < client.ttl(scheduler.key) <= 20
-
-
-def _work(url: str, stop: Stop) -> None:
-    own = connection.connect(url)
-    RqubeScheduler(connection=own).work(stop)
-    own.close()
-
-
 def _run_stock_worker(client: redis.Redis) -> None:
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     SimpleWorker([Queue("default", connection=client)], connection=client).work(burst=True)
     for number, handler in handlers.items():  # it leaves its own behind
         signal.signal(number, handler)
-
-
-def _waiting(client: redis.Redis, queue: str = "default") -> list[str]:
-    ids: Any = client.lrange(f"rq:queue:{queue}", 0, -1)
-    return [raw.decode() for raw in ids]
 
 
 def _make_due(client: redis.Redis, job: Job, *, only_if_scheduled: bool = False) -> None:

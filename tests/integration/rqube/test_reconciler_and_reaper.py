@@ -1,0 +1,252 @@
+"""What a crash or an outage left behind is put right, by any number of processes."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+from rq import Queue as RqQueue
+from rq.job import Job as RqJob
+
+from rqube import errors, recovery
+from rqube.jobs import JobState
+from rqube.queue import keys
+from rqube.queue.redis_queue import RedisQueue
+from rqube.recovery import Reaper, Reconciler
+from rqube.store.store import Store
+from rqube.submission import Submitter
+from tests.factories import make_holder
+from tests.queued_ids import TAKEN_SECONDS, make_claims, waiting
+from tests.racing import run_together
+from tests.submitting import submit
+from tests.waiting import wait_until
+
+
+def age(store: Store) -> None:
+    """Let the seconds pass after which an id counts as missing."""
+    with psycopg.connect(store.database.url) as one:
+        one.execute("UPDATE jobs SET dispatched_at = dispatched_at - interval '10 s'")
+
+
+class TestReconciler:
+    def test_pushes_again_what_was_lost_between_two_steps(
+        self, store: Store, submitter: Submitter, queue: RedisQueue
+    ) -> None:
+        """A worker that died after its claim in Redis and before that in Postgres had the id."""
+        ids = submit(submitter, "demo.noop", count=5)
+        taken = make_claims(queue).turn([], wanted=2).deliveries
+        reconciler = Reconciler()
+        too_early = reconciler.turn(store, queue)
+        age(store)
+        for one in taken:
+            member = f"{one.id}:{one.execution}"
+            queue.client.zincrby(keys.wip("default"), -TAKEN_SECONDS, member)
+
+        missing = reconciler.turn(store, queue)
+        recovery.relay(store, queue)
+
+        assert (too_early, missing) == (0, 2)
+        assert set(waiting(queue.client)) == set(map(str, ids))
+
+    def test_finds_what_hides_behind_newer_jobs(
+        self, store: Store, submitter: Submitter, queue: RedisQueue
+    ) -> None:
+        """On a busy queue the counts agree for ever, though one id is missing."""
+        [lost] = submit(submitter, "demo.noop")
+        queue.client.delete(keys.waiting("default"))
+        age(store)
+        submit(submitter, "demo.noop", count=5)
+        reconciler = Reconciler()
+        reconciler._turns = 1
+
+        found = [reconciler.turn(store, queue) for _ in range(recovery.THOROUGH_EVERY)]
+        recovery.relay(store, queue)
+
+        assert sum(found) == 1
+        assert str(lost) in waiting(queue.client)
+
+    def test_leaves_alone_what_is_where_it_should_be(
+        self, store: Store, submitter: Submitter, queue: RedisQueue
+    ) -> None:
+        """Nothing is pushed twice for nothing."""
+        submit(submitter, "demo.noop", count=5)
+        queue.client.blmove(keys.waiting("default"), keys.intermediate("default"), 1)
+        age(store)
+
+        assert Reconciler().turn(store, queue) == 0
+
+    def test_puts_back_what_a_waiter_vanished_with(
+        self, store: Store, submitter: Submitter, queue: RedisQueue
+    ) -> None:
+        """There at two turns, nobody is on the way with it."""
+        [first, *_] = ids = submit(submitter, "demo.noop", count=3)
+        queue.client.blmove(keys.waiting("default"), keys.intermediate("default"), 1)
+        reconciler = Reconciler()
+
+        reconciler.turn(store, queue)
+        after_one = waiting(queue.client)
+        reconciler.turn(store, queue)
+
+        assert str(first) not in after_one
+        assert waiting(queue.client) == [str(job_id) for job_id in ids]
+
+    def test_survives_ids_of_any_bytes(self, store: Store, queue: RedisQueue) -> None:
+        """What somebody pushed by mistake must not stop every repair."""
+        queue.client.rpush(keys.intermediate("default"), b"\xff\xfe")
+        queue.client.zadd(keys.wip("default"), {b"\xff": 1})
+        reconciler = Reconciler()
+
+        for _ in range(3):
+            reconciler.turn(store, queue)
+
+        assert queue.client.lrange(keys.waiting("default"), 0, -1) == [b"\xff\xfe"]
+        assert not queue.client.exists(keys.wip("default"))
+
+    def test_forgets_executions_of_dead_workers_before_rq_fails_them(
+        self, store: Store, submitter: Submitter, queue: RedisQueue
+    ) -> None:
+        """Every reader of RQ's registries fails what is past its score."""
+        [job_id] = submit(submitter, "demo.noop")
+        make_claims(queue, worker="dead").turn([], wanted=1)
+        members: Any = queue.client.zrange(keys.wip("default"), 0, -1)
+        queue.client.zadd(keys.wip("default"), {members[0]: time.time() + 20})
+
+        Reconciler().turn(store, queue)
+        RqQueue("default", connection=queue.client).started_job_registry.cleanup()
+
+        assert queue.client.zcard(keys.wip("default")) == 0
+        assert RqJob.fetch(str(job_id), connection=queue.client).get_status() == "started"
+
+    def test_keeps_the_copy_of_what_is_paused(self, store: Store, queue: RedisQueue) -> None:
+        """A pause while Redis was away is told it later, or claims would be refused for ever."""
+        store.queues.add(["held"])
+        store.queues.pause("held")
+
+        Reconciler().turn(store, queue)
+
+        assert queue.client.smembers(keys.PAUSED) == {b"held"}
+
+
+class TestReaper:
+    LEASE = timedelta(milliseconds=200)
+
+    @pytest.fixture
+    def expired(self, store: Store, submitter: Submitter) -> list[UUID]:
+        """Jobs whose worker is dead."""
+        ids = submit(submitter, "demo.noop", count=3)
+        store.leases.claim(make_holder(lease=timedelta(0)), [str(job_id) for job_id in ids])
+        return ids
+
+    def reaper(self) -> Reaper:
+        """Make a reaper that may reap at once, because it has looked a moment ago."""
+        made = Reaper(self.LEASE)
+        made._looked_at = time.monotonic()
+        return made
+
+    def test_queues_the_jobs_of_dead_workers_again(
+        self, store: Store, expired: list[UUID], queue: RedisQueue
+    ) -> None:
+        """Nobody's fault: a loss, and the relay pushes it at once."""
+        reaped = self.reaper().turn(store)
+        recovery.relay(store, queue)
+
+        jobs = [store.jobs.get(job_id) for job_id in expired]
+        assert {job.id for job in reaped} == set(map(str, expired))
+        assert {(job.state, job.losses, job.isolated) for job in jobs} == {
+            (JobState.QUEUED, 1, True)
+        }
+        assert set(waiting(queue.client)) >= set(map(str, expired))
+
+    def test_reaps_each_job_once(self, store: Store, expired: list[UUID]) -> None:
+        """Several schedulers reap at the same time."""
+        reaped: list[str] = []
+
+        def reap() -> None:
+            reaped.extend(job.id for job in self.reaper().turn(store))
+
+        run_together([reap] * 4)
+
+        assert sorted(reaped) == sorted(map(str, expired))
+
+    def test_waits_one_lease_when_it_began(self, store: Store, expired: list[UUID]) -> None:
+        """It may have been started by the outage that kept the workers from renewing."""
+        reaper = Reaper(self.LEASE)
+        began = time.monotonic()
+
+        first = reaper.turn(store)
+        reaped = wait_until(lambda: reaper.turn(store), otherwise="a lease to pass")
+
+        assert first == ()
+        assert len(reaped) == len(expired)
+        assert time.monotonic() - began >= self.LEASE.total_seconds()
+
+    def test_waits_one_lease_after_it_was_away(
+        self, store: Store, expired: list[UUID], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Workers that live renew first; their jobs must not run twice."""
+        monkeypatch.setattr(recovery, "REAPER_SECONDS", 0.0)
+        reaper = self.reaper()
+        away_until = time.monotonic() + self.LEASE.total_seconds()
+        wait_until(lambda: time.monotonic() > away_until, otherwise="an outage")
+
+        first = reaper.turn(store)
+        reaped = wait_until(lambda: reaper.turn(store), otherwise="a lease to pass")
+
+        assert first == ()
+        assert len(reaped) == len(expired)
+
+    def test_takes_a_database_that_cannot_be_written_for_an_outage(
+        self, store: Store, expired: list[UUID]
+    ) -> None:
+        """Reading works on a replica, while no worker can renew."""
+        reaper = self.reaper()
+        reaper._away_seconds = self.LEASE.total_seconds()
+        limit = time.monotonic() + 2 * self.LEASE.total_seconds()
+        with psycopg.connect(store.database.url, autocommit=True) as admin:
+            set_read_only(admin, is_read_only=True)
+            try:
+                wait_until(
+                    lambda: is_refused(reaper, store) and time.monotonic() > limit,
+                    otherwise="an outage",
+                )
+            finally:
+                set_read_only(admin, is_read_only=False)
+
+        assert wait_until(lambda: turn(reaper, store), otherwise="a turn") == [()]
+        assert len(wait_until(lambda: reaper.turn(store), otherwise="a lease")) == len(expired)
+
+
+def set_read_only(admin: psycopg.Connection[Any], *, is_read_only: bool) -> None:
+    """Make new sessions of the database read only, and end the old ones."""
+    value = b"on" if is_read_only else b"off"
+    admin.execute(b"SET default_transaction_read_only = off")
+    admin.execute(
+        b"DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = "
+        + value
+        + b"', current_database()); END $$"
+    )
+    admin.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND application_name LIKE 'rqube %'"
+    )
+
+
+def is_refused(reaper: Reaper, store: Store) -> bool:
+    """Take a turn; tell whether Postgres refused it."""
+    try:
+        reaper.turn(store)
+    except errors.StoreUnavailable:
+        return True
+    return False
+
+
+def turn(reaper: Reaper, store: Store) -> list[object]:
+    """Take a turn that succeeds; give its answer in a list, else an empty one."""
+    try:
+        return [reaper.turn(store)]
+    except errors.StoreUnavailable:
+        return []
