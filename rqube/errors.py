@@ -68,10 +68,11 @@ class UnknownTask(InvalidInput):
 
 
 class IdempotencyConflict(InvalidInput):
-    """The idempotency key was used before, for a different request."""
+    """The idempotency key was used before, for a different request or a job that was deleted."""
 
-    def __init__(self, key: str) -> None:
-        message = f"The key {key!r} was used for a different request."
+    def __init__(self, key: str, *, is_job_deleted: bool = False) -> None:
+        other = "a job that has been deleted since" if is_job_deleted else "a different request"
+        message = f"The key {key!r} was used for {other}."
         super().__init__([FieldError(field="Idempotency-Key", message=message)])
         self.key = key
 

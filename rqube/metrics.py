@@ -105,6 +105,9 @@ JOB_FAILURES = Counter(
 JOBS_ABANDONED = Counter(
     "rqube_jobs_abandoned_total", "Jobs taken from a worker whose lease had expired.", ["queue"]
 )
+JOBS_DELETED = Counter(
+    "rqube_jobs_deleted_total", "Ended jobs deleted because they were old, by state.", ["state"]
+)
 JOB_QUEUE_LATENCY = Histogram(
     "rqube_job_queue_latency_seconds",
     "Time from when a job was due, or queued if that was later, until it was claimed.",

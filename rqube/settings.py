@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, StringConstraints, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from rqube import retention
+
 PREFIX = "RQUBE_"
 NAME_PATTERN = r"^[a-z0-9._-]{1,64}$"
 """What queues, pools and tasks may be called."""
@@ -87,6 +89,11 @@ class Settings(BaseSettings):
     record_jobs: int = Field(default=10_000, ge=0)
     """Most records of ended jobs that stay in Redis for one queue; 0 keeps none."""
 
+    # Postgres keeps ended jobs for a while
+
+    retention_days: str = retention.DEFAULT_DAYS
+    """Days that ended jobs are kept, by state: pairs such as `failed=30`, or `failed=never`."""
+
     # The task url.length
 
     fetch_allow: str = ""
@@ -117,6 +124,17 @@ class Settings(BaseSettings):
             message = "needs at least one queue"
             raise ValueError(message)
         return tuple(dict.fromkeys(value))
+
+    @field_validator("retention_days")
+    @classmethod
+    def _legible(cls, value: str) -> str:
+        retention.parse(value)
+        return value
+
+    @property
+    def ages(self) -> retention.Ages:
+        """How long ended jobs are kept, by state."""
+        return retention.parse(self.retention_days)
 
     @property
     def lease(self) -> timedelta:

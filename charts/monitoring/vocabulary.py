@@ -18,6 +18,7 @@ FOREIGN: Mapping[str, frozenset[str]] = {
 silent, and a dashboard must not have empty panels."""
 
 SPARE: Mapping[str, str] = {
+    "rqube_jobs_deleted_total": "who asks whether old jobs leave, when the database grows",
     "rq_request_processing_seconds": "a panel of Grafana's board 12196, made for rq-exporter",
 }
 """Metrics of ours that neither a rule nor a dashboard uses, and whom they are for."""

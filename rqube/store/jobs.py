@@ -290,19 +290,7 @@ def _insert_with_keys(
     connection: Connection, drafts: Sequence[JobDraft]
 ) -> list[Insertion | errors.IdempotencyConflict]:
     keyed = [draft for draft in drafts if draft.idempotency_key]
-    keys = [draft.idempotency_key for draft in keyed]
-    connection.execute(
-        INSERT_KEYS,
-        {
-            "keys": keys,
-            "job_ids": [draft.id for draft in keyed],
-            "hashes": [draft.body_hash for draft in keyed],
-        },
-    )
-    held = {
-        key: (job_id, body_hash)
-        for key, job_id, body_hash in connection.execute(READ_KEYS, {"keys": keys})
-    }
+    held = _hold_keys(connection, keyed)
     ours = [
         draft
         for draft in drafts
@@ -312,10 +300,29 @@ def _insert_with_keys(
     return [_answer(connection, draft, held, inserted) for draft in drafts]
 
 
+def _hold_keys(
+    connection: Connection, keyed: Sequence[JobDraft]
+) -> dict[str | None, tuple[UUID, str]]:
+    keys = [draft.idempotency_key for draft in keyed]
+    values = {
+        "keys": keys,
+        "job_ids": [draft.id for draft in keyed],
+        "hashes": [draft.body_hash for draft in keyed],
+    }
+    held: dict[str | None, tuple[UUID, str]] = {}
+    while held.keys() != set(keys):  # again, if retention deleted one between the two statements
+        connection.execute(INSERT_KEYS, values)
+        held = {
+            key: (job_id, body_hash)
+            for key, job_id, body_hash in connection.execute(READ_KEYS, {"keys": keys})
+        }
+    return held
+
+
 def _answer(
     connection: Connection,
     draft: JobDraft,
-    held: dict[Any, tuple[UUID, str]],
+    held: dict[str | None, tuple[UUID, str]],
     inserted: dict[UUID, Job],
 ) -> Insertion | errors.IdempotencyConflict:
     if draft.id in inserted:
@@ -324,7 +331,10 @@ def _answer(
     job_id, body_hash = held[key]
     if body_hash != draft.body_hash:
         return errors.IdempotencyConflict(key)
-    first = inserted.get(job_id) or _one(connection, job_id)
+    try:
+        first = inserted.get(job_id) or _one(connection, job_id)
+    except errors.NotFound:  # the key outlives its job: the request must not run a second time
+        return errors.IdempotencyConflict(key, is_job_deleted=True)
     return Insertion(job=first, is_new=False)
 
 

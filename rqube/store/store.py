@@ -10,6 +10,7 @@ from rqube.store.jobs import Jobs
 from rqube.store.leases import Leases
 from rqube.store.occurrences import Occurrences
 from rqube.store.queues import Queues
+from rqube.store.retention import Retention
 from rqube.store.schedules import Schedules
 from rqube.store.tasks import Tasks
 from rqube.store.workers import Workers
@@ -28,6 +29,7 @@ class Store:
         self.occurrences = Occurrences(database)
         self.tasks = Tasks(database)
         self.workers = Workers(database)
+        self.retention = Retention(database)
 
     @classmethod
     def open(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import pytest
 import yaml
 
+from rqube import retention
 from rqube.settings import PREFIX, Settings
 from tests import helm
 
@@ -43,6 +45,7 @@ class TestSettings:
         assert read.tasks == ("shop.jobs", "shop.mail")
         assert read.lease_seconds == 20.5
         assert read.fetch_max_bytes == 123_456_789_012
+        assert read.retention_days == "succeeded=1,failed=never"
         assert read.log_level == "DEBUG"
 
     def test_have_the_defaults_of_the_product(self) -> None:
@@ -69,6 +72,32 @@ class TestSettings:
             assert {limit: rule[limit] for limit in limits if limit in rule} == {
                 limit: field[limit] for limit in limits if limit in field
             }, name
+
+    @pytest.mark.parametrize(
+        ("text", "is_right"),
+        [
+            ("", True),
+            ("failed=1", True),
+            ("succeeded=9999,quarantined=never", True),
+            ("failed=0", False),
+            ("failed=10000", False),
+            ("failed", False),
+            ("queued=1", False),
+        ],
+    )
+    def test_of_retention_are_what_the_product_reads(self, text: str, is_right: bool) -> None:  # noqa: FBT001 - a case
+        """The schema refuses a text before a service does."""
+        schema = yaml.safe_load((helm.CHART / "values.schema.json").read_text(encoding="utf-8"))
+        rule = schema["properties"]["settings"]["properties"]["retentionDays"]
+
+        try:
+            retention.parse(text)
+        except ValueError:
+            is_read = False
+        else:
+            is_read = True
+
+        assert (re.search(rule["pattern"], text) is not None, is_read) == (is_right, is_right)
 
     def test_of_a_pool_have_the_limits_of_the_product(self) -> None:
         """The same for what a pool says."""
@@ -180,6 +209,7 @@ def _changed() -> list[helm.Object]:
             "tasks": ["shop.jobs", "shop.mail"],
             "leaseSeconds": 20.5,
             "fetchMaxBytes": 123_456_789_012,
+            "retentionDays": "succeeded=1,failed=never",
             "logLevel": "DEBUG",
         }
     )

@@ -122,6 +122,7 @@ OTHERWISE: dict[str, Any] = {
     "settings.fetchAllow": "10.0.0.0/8:443",
     "settings.logFormat": "text",
     "settings.logLevel": "DEBUG",
+    "settings.retentionDays": "failed=never",
     "settings.tasks": ["shop.jobs"],
     "workers.defaults.egress.cidrs": ["10.1.0.0/16"],
 }

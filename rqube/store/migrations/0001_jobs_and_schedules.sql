@@ -93,6 +93,9 @@ CREATE TABLE idempotency_keys (
     created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
+-- What retention deletes, oldest first
+CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_at);
+
 -- The catalogue: what workers and `rqube migrate` registered
 CREATE TABLE tasks (
     name            text PRIMARY KEY,
@@ -146,6 +149,9 @@ CREATE TABLE occurrences (
     job_id      uuid,
     PRIMARY KEY (schedule_id, planned_at)
 );
+
+-- What retention deletes, oldest first
+CREATE INDEX occurrences_by_age ON occurrences (fired_at);
 
 CREATE TABLE queues (
     name      text PRIMARY KEY,

@@ -10,9 +10,10 @@ import queue as thread_queue
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from rqube import errors, logs, metrics, recovery
+from rqube import errors, logs, metrics, recovery, sweeping
 from rqube.jobs import Job, JobDraft, JobState
 from rqube.queue.redis_queue import RedisQueue
+from rqube.retention import Ages
 from rqube.schedules import OccurrenceOutcome, Schedule
 from rqube.store import firing, schema
 from rqube.store.store import Store
@@ -26,6 +27,8 @@ POLL = timedelta(milliseconds=500)
 """How late a change is seen that nobody announced."""
 FORGET_WORKERS_AFTER = timedelta(days=1)
 LISTEN_SECONDS = 0.5
+SWEEP_AGAIN_SECONDS = 0.1
+"""Between two batches of what is old: up to 5,000 jobs a second, and the disk is free meanwhile."""
 
 MISFIRES = {
     OccurrenceOutcome.SKIPPED: metrics.Misfire.SKIPPED,
@@ -40,12 +43,15 @@ log = logs.get(__name__)
 class Duties:
     """The duties of a scheduler towards our own schedules and jobs."""
 
-    def __init__(self, store: Store, queue: RedisQueue, *, lease: timedelta) -> None:
+    def __init__(self, store: Store, queue: RedisQueue, *, lease: timedelta, ages: Ages) -> None:
         self._store = store
         self._queue = queue
         self._submitter = Submitter(store, queue)
         self._reconciler = recovery.Reconciler()
         self._reaper = recovery.Reaper(lease)
+        self._sweeper = sweeping.Sweeper(ages)
+        for state in ages:
+            metrics.JOBS_DELETED.labels(state)  # counted from 0
         self._gauges = Gauges(store, queue)
         self._fired: thread_queue.SimpleQueue[Sequence[Job]] = thread_queue.SimpleQueue()
         self._listener: Listener | None = None
@@ -66,6 +72,7 @@ class Duties:
             "census",
             [
                 Step("gauges", self._gauges.show_postgres, every=5 * second),
+                Step("sweep", self.sweep, every=60 * second),
                 Step("workers", self.forget_workers, every=60 * second),
                 Step("schema", self.check_schema, every=60 * second),
             ],
@@ -125,6 +132,13 @@ class Duties:
     def forget_workers(self) -> None:
         """Delete the rows of workers that are long gone."""
         self._store.workers.forget(after=FORGET_WORKERS_AFTER)
+
+    def sweep(self) -> float | None:
+        """Delete a batch of what has been kept for long enough."""
+        swept = self._sweeper.turn(self._store)
+        for state, number in swept.deleted.items():
+            metrics.JOBS_DELETED.labels(state).inc(number)
+        return SWEEP_AGAIN_SECONDS if swept.is_more else None
 
     def check_schema(self) -> None:
         """Say when the database is not of this release: older fails the step, newer is logged."""

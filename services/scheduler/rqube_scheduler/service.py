@@ -24,7 +24,7 @@ def run() -> int:
     scheduler = RqubeScheduler(connection=queue.client)
     probe = probes.serve(settings.metrics_host, settings.metrics_port, is_live=scheduler.is_live)
     store = Store.open(settings.postgres_url, name="scheduler")
-    duties = Duties(store, queue, lease=settings.lease)
+    duties = Duties(store, queue, lease=settings.lease, ages=settings.ages)
     scheduler.work(stop, duties=duties.loops)
     duties.close()
     store.close()

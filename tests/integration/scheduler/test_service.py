@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -22,8 +23,10 @@ import rq_scheduler
 from rqube.dev import servers
 from rqube.queue import connection
 from rqube.schedules import OccurrenceOutcome, Overlap, Rule, Schedule
+from rqube.store.jobs import JobFilter
 from rqube.store.store import Store
 from rqube.store.tasks import TaskRow
+from tests.claiming import claim, submit, success
 from tests.factories import make_schedule_draft
 from tests.waiting import wait_until
 
@@ -210,6 +213,21 @@ class TestOneScheduler:
 
         assert len(store.occurrences.list(schedule.id, limit=10)) == 4
         assert scheduler.process.poll() is None
+
+    def test_deletes_old_jobs(self, start: Start, store: Store, clean_postgres: str) -> None:
+        """As many days after their end as the setting says; the metrics count them."""
+        job_id = submit(store, id=UUID("01900000-0000-7000-8000-000000000000"))  # of June 2024
+        store.leases.settle([success(claim(store, job_id))])
+        with psycopg.connect(clean_postgres) as admin:
+            admin.execute("UPDATE jobs SET finished_at = now() - interval '2 days'")
+
+        scheduler = start(RQUBE_RETENTION_DAYS="succeeded=1")
+
+        counted = 'rqube_jobs_deleted_total{state="succeeded"} 1.0'
+        wait_until(
+            lambda: counted in scheduler.get("/metrics")[1], within=20, otherwise="the deletion"
+        )
+        assert store.jobs.list(JobFilter(), limit=1) == []
 
     def test_exports_the_state_of_the_queues(self, start: Start, store: Store) -> None:
         """What every scheduler sees alike, and how punctual it is itself."""

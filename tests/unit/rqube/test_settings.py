@@ -68,6 +68,7 @@ class TestSettings:
             ("GRACE_SECONDS", "-1"),
             ("WINDOW_JOBS", "1"),
             ("RECORD_JOBS", "-1"),
+            ("RETENTION_DAYS", "failed=0"),
             ("API_PORT", "70000"),
             ("LOG_LEVEL", "LOUD"),
         ],
