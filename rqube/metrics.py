@@ -369,5 +369,6 @@ def unix_seconds(monotonic_seconds: float) -> float:
 
 
 def set_build(*, version: str, revision: str) -> None:
-    """State what is running."""
+    """State what is running; a process runs one build, so nothing else stays."""
+    BUILD_INFO.clear()
     BUILD_INFO.labels(version, revision, platform.python_version()).set(1)
