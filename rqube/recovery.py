@@ -14,7 +14,7 @@ from datetime import timedelta
 from rqube import errors, logs
 from rqube.jobs import Job
 from rqube.queue.redis_queue import RedisQueue
-from rqube.store.reaping import Reaped
+from rqube.store.reaping import REAP_AT_MOST, Reaped
 from rqube.store.store import Store
 
 RELAY_AT_MOST = 1000
@@ -126,7 +126,7 @@ class Reaper:
         self._looked_at = float("-inf")
         self._wait_until = 0.0
 
-    def turn(self, store: Store) -> Sequence[Reaped]:
+    def turn(self, store: Store) -> list[Reaped]:
         """Reap once; gives the jobs and what became of them.
 
         Raises:
@@ -138,7 +138,8 @@ class Reaper:
         if was_away:
             self._wait_until = now + self._lease_seconds
         is_early = now < self._wait_until or uptime < self._lease_seconds
-        reaped = () if is_early else store.leases.reap()
+        # Nobody can renew in a database that only reads: so also the turn that takes none writes.
+        reaped = store.leases.reap(at_most=0 if is_early else REAP_AT_MOST)
         self._looked_at = now
         for job in reaped:
             log.warning("recovery.lease_expired", job_id=job.id, queue=job.queue, state=job.state)

@@ -130,13 +130,16 @@ class Leases:
                 },
             )
 
-    def reap(self) -> list[Reaped]:
-        """Take up to 100 jobs from workers whose leases ended: queue them again, isolated.
+    def reap(self, at_most: int = reaping.REAP_AT_MOST) -> list[Reaped]:
+        """Take jobs from workers whose leases ended: queue them again, isolated.
 
         Safe in any number of processes at once.
+
+        Raises:
+            StoreUnavailable: also when the database can be read but not written.
         """
         with self._database.transaction() as connection:
-            return reaping.reap(connection)
+            return reaping.reap(connection, at_most)
 
     def seconds_since_start(self) -> float:
         """Tell for how long the server has been up."""

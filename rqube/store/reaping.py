@@ -12,6 +12,7 @@ from rqube import retries
 from rqube.store.database import Connection
 
 REAP_AT_MOST = 100
+"""Jobs in one transaction, so that none holds many rows' locks for long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +25,10 @@ class Reaped:
     state: str
 
 
-def reap(connection: Connection) -> list[Reaped]:
-    """Take up to 100 jobs from workers whose leases ended: queue them again, isolated."""
+def reap(connection: Connection, at_most: int) -> list[Reaped]:
+    """Take jobs from workers whose leases ended: queue them again, isolated."""
     rows = connection.execute(
-        REAP, {"limit": REAP_AT_MOST, "most": retries.LONGEST_BACKOFF.total_seconds()}
+        REAP, {"limit": at_most, "most": retries.LONGEST_BACKOFF.total_seconds()}
     )
     return [Reaped(*row) for row in rows]
 
