@@ -22,6 +22,7 @@ from croniter import croniter
 
 from rqube import errors
 
+FIELDS = 5
 LONGEST_EXPRESSION = 100
 LATEST = datetime(9000, 1, 1, tzinfo=UTC)
 """No time beyond it is ever planned."""
@@ -94,12 +95,14 @@ def rewound(expression: str, *, time_zone: ZoneInfo, before: datetime, times: in
 def describe(expression: str) -> str:
     """Say an expression in words where they are short, else give it as it is."""
     fields = expression.lower().split()
+    if len(fields) != FIELDS:  # somebody wrote it past the check, and must see it to mend it
+        return f"cron {expression}"
     minute, hour, *date = fields
     if date[:2] == ["*", "*"] and minute.isdecimal() and hour.isdecimal():
         day = _day_of_week(date[2])
         if day:
             return f"at {int(hour):02}:{int(minute):02} {day}"
-    if fields == ["*"] * 5:
+    if fields == ["*"] * FIELDS:
         return "every minute"
     step = re.fullmatch(r"\*/(\d+)", minute)
     if step and [hour, *date] == ["*"] * 4 and 60 % int(step[1]) == 0:

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from rqube.dev import servers
+from rqube.settings import Settings
 from tests.waiting import wait_until
 
 START_SECONDS = 30
@@ -67,13 +68,13 @@ class CommandLine:
 
 
 @pytest.fixture(scope="module")
-def rqube(postgres_url: str, redis_url: str) -> Iterator[CommandLine]:
+def rqube(clean_servers: Settings) -> Iterator[CommandLine]:
     """The command line of an api and a worker that run, started by the command line itself."""
     port = servers.free_port()
     rqube = CommandLine(
         environment={
-            "RQUBE_POSTGRES_URL": postgres_url,
-            "RQUBE_REDIS_URL": redis_url,
+            "RQUBE_POSTGRES_URL": clean_servers.postgres_url,
+            "RQUBE_REDIS_URL": clean_servers.redis_url,
             "RQUBE_API_PORT": str(port),
             "RQUBE_API_URL": f"http://127.0.0.1:{port}",
             "RQUBE_METRICS_PORT": "0",

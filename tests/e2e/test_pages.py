@@ -24,21 +24,18 @@ HOSTILE = "<img src=x onerror=\"document.title='run'\"><script>document.title='r
 
 
 @pytest.fixture(scope="module")
-def url(
-    postgres_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
+def url(clean_servers: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of an api, with a worker and a scheduler behind it."""
     port = servers.free_port()
     folder = tmp_path_factory.mktemp("services")
-    settings = Settings(postgres_url=postgres_url, redis_url=redis_url)
     changes = {
         "RQUBE_API_PORT": str(port),
         "RQUBE_FETCH_ALLOW": f"127.0.0.1/32:{port}",
     }
     with (
-        services.service("rqube_worker", settings, folder / "worker.log", **changes),
-        services.service("rqube_scheduler", settings, folder / "scheduler.log", **changes),
-        services.service("rqube_api", settings, folder / "api.log", **changes),
+        services.service("rqube_worker", clean_servers, folder / "worker.log", **changes),
+        services.service("rqube_scheduler", clean_servers, folder / "scheduler.log", **changes),
+        services.service("rqube_api", clean_servers, folder / "api.log", **changes),
     ):
         address = f"http://127.0.0.1:{port}"
         wait_until(
@@ -46,8 +43,6 @@ def url(
             within=START_SECONDS,
             otherwise=lambda: f"a worker; the services said:\n{_said(folder)}",
         )
-        # Other tests may have left it paused.
-        httpx.post(f"{address}/api/v1/queues/default/resume", trust_env=False)
         yield address
 
 

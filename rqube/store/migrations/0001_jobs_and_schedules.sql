@@ -132,8 +132,9 @@ CREATE TABLE schedules (
     error         text,
     created_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
     updated_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
-    CONSTRAINT schedules_finite_times
-        CHECK (isfinite(at) AND isfinite(start_at) AND isfinite(next_at) AND isfinite(last_at)),
+    CONSTRAINT schedules_times_in_range  -- what any time zone's local time can say
+        CHECK ('1970-01-01+00' <= least(at, start_at, next_at, last_at)
+           AND greatest(at, start_at, next_at, last_at) < '9000-01-01+00'),
     CONSTRAINT schedules_one_rule CHECK (num_nonnulls(at, every, cron) = 1),
     CONSTRAINT schedules_repeat_needs_interval CHECK (repeat IS NULL OR every IS NOT NULL)
 );

@@ -21,7 +21,7 @@ def api(settings: Settings) -> Iterator[RunningApi]:
 
 
 @pytest.fixture(scope="module")
-def shared_api(postgres_url: str, redis_url: str) -> Iterator[RunningApi]:
+def shared_api(clean_servers: Settings) -> Iterator[RunningApi]:
     """One app for all tests of a module; what they store stays."""
-    with running_api.running(Settings(postgres_url=postgres_url, redis_url=redis_url)) as running:
+    with running_api.running(clean_servers) as running:
         yield running

@@ -30,10 +30,9 @@ Address = tuple[str, int]
 
 
 @pytest.fixture(scope="module")
-def quick(postgres_url: str, redis_url: str) -> Iterator[Address]:
+def quick(clean_servers: Settings) -> Iterator[Address]:
     """A server with short limits."""
-    settings = Settings(postgres_url=postgres_url, redis_url=redis_url)
-    with running_api.listening(settings, QUICK) as address:
+    with running_api.listening(clean_servers, QUICK) as address:
         yield address
 
 

@@ -47,6 +47,33 @@ def card(page: HtmlPage, name: str) -> str:
     return page.one("section", aria_labelledby=name).text
 
 
+class TestABrokenSchedule:
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            "every = NULL, cron = 'garbage'",
+            "every = NULL, cron = ''",
+            "time_zone = 'Nowhere'",
+            "every = NULL, cron = '* * * * *', time_zone = 'Nowhere'",
+            "every = interval '9000 years'",
+        ],
+    )
+    @pytest.mark.parametrize("path", ["/", "/schedules", "/schedules/{id}", "/api/v1/schedules"])
+    def test_takes_no_page_away(self, api: RunningApi, damage: str, path: str) -> None:
+        """Somebody wrote it past the api; who shall mend it must see it."""
+        schedule = add(api, name="broken")
+        add(api, name="good")
+        with psycopg.connect(api.settings.postgres_url) as connection:
+            connection.execute(
+                f"UPDATE schedules SET {damage} WHERE name = 'broken'".encode()  # noqa: S608
+            )
+
+        shown = api.client.get(path.format(id=schedule.id))
+
+        assert shown.status_code == 200
+        assert "broken" in shown.text
+
+
 class TestIndex:
     def test_says_the_rule_in_words_and_when_next(self, api: RunningApi) -> None:
         """Nobody should have to read cron."""

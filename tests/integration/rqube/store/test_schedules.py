@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import psycopg
 import pytest
 
 from rqube import errors
@@ -11,6 +12,7 @@ from rqube.jobs import JobDraft
 from rqube.schedules import MissedRuns, Overlap, Rule, Schedule
 from rqube.store.store import Store
 from tests.factories import make_schedule_draft
+from tests.statements import execute
 
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
@@ -88,6 +90,21 @@ class TestCreate:
             store.schedules.create(make_schedule_draft(rule=Rule(cron="0 0 31 2 *")))
 
         assert store.schedules.list(limit=10) == []
+
+
+class TestTheTable:
+    @pytest.mark.parametrize("time", ["infinity", "12000-01-01", "0001-01-01"])
+    @pytest.mark.parametrize("column", ["at", "start_at", "next_at", "last_at"])
+    def test_refuses_times_that_no_reader_can_read(
+        self, store: Store, column: str, time: str
+    ) -> None:
+        """One such row would take every list of schedules away."""
+        schedule = store.schedules.create(make_schedule_draft())
+
+        with pytest.raises(psycopg.errors.CheckViolation):
+            execute(store, f"UPDATE schedules SET {column} = '{time}'")  # noqa: S608
+
+        assert store.schedules.get(schedule.id) == schedule
 
 
 class TestGet:
