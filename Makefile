@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 MIGRATIONS := rqube/store/migrations
 TAG := dev
+# Each process of the tests has servers of its own; servers that are given have room for one.
+TEST_PROCESSES := $(if $(RQUBE_TEST_POSTGRES_URL)$(RQUBE_TEST_REDIS_URL),0,2)
 export CLUSTER_DIR ?= $(abspath ../shared/cluster)
 
 # The last step of the set-up writes the tree's path into the stamp. A set-up that was interrupted,
@@ -23,7 +25,7 @@ run: $(READY) ## run everything on this machine, embedded Postgres and Valkey in
 	@$(BIN)/rqube dev
 
 test: $(READY) ## run every test that needs no cluster (PYTEST_ARGS="-k name")
-	@$(BIN)/pytest $(PYTEST_ARGS)
+	@$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
 
 cluster-test: $(READY) ## install the chart on the cluster of KUBECONFIG and test it there; see CONTRIBUTING.md
 	@$(BIN)/pytest tests/images tests/cluster -p no:randomly --timeout 1200 --session-timeout 3600 $(PYTEST_ARGS)
