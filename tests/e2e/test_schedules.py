@@ -94,7 +94,7 @@ class TestPause:
 
         for schedule in (paused, other):
             stack.http.delete(f"/api/v1/schedules/{schedule['id']}").raise_for_status()
-        assert during == before
+        assert len(during) == len(before)
         gap = _moment(after[len(before)], "planned_at") - _moment(before[-1], "planned_at")
         assert gap >= timedelta(seconds=3)
         assert gap % timedelta(seconds=1) == timedelta()
