@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from charts.monitoring import queries
+from charts.monitoring.panels import Variable
 from rqube.dev import servers
 from rqube.settings import Settings
 from tests.e2e.stack import Stack
@@ -51,6 +52,11 @@ class Watched:
     """Of the metrics of each pod."""
     victim: ServiceProcess
     """A worker that may be killed."""
+
+    def values(self, variable: Variable) -> list[str]:
+        """Give what a dashboard's variable offers."""
+        found = self.prometheus.ask(f"count by ({variable.name}) ({variable.metric})")
+        return [one["metric"][variable.name] for one in found if variable.name in one["metric"]]
 
     def work(self) -> None:
         """Submit jobs of every kind, and look at some pages."""
@@ -138,10 +144,18 @@ class TestDashboards:
 
     def test_have_a_value_for_every_variable(self, watched: Watched) -> None:
         """A choice that offers nothing leaves all panels empty."""
-        for dashboard in queries.DASHBOARDS:
-            for variable in dashboard.variables:
-                found = watched.prometheus.ask(f"count by ({variable.name}) ({variable.metric})")
-                assert [one for one in found if one["metric"].get(variable.name)]
+        variables = [one for dashboard in queries.DASHBOARDS for one in dashboard.variables]
+
+        def empty() -> list[str]:
+            watched.work()
+            return [one.name for one in variables if not watched.values(one)]
+
+        wait_until(
+            lambda: not empty(),
+            within=WITHIN_SECONDS,
+            otherwise=lambda: f"values of {empty()}",
+            every_seconds=POLL_SECONDS,
+        )
 
 
 class TestRules:
@@ -200,7 +214,11 @@ class TestPanels:
     def test_show_a_pause(self, watched: Watched) -> None:
         """The panel changes with what it shows."""
         paused = f'max by (queue) (rqube_queue_paused{{namespace="{NAMESPACE}"}})'
-        assert watched.prometheus.value(paused) == 0
+        wait_until(
+            lambda: watched.prometheus.ask(f"{paused} == 0"),
+            within=WITHIN_SECONDS,
+            otherwise="a queue that is open",
+        )
 
         watched.stack.post("/api/v1/queues/default/pause")
 
