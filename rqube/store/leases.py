@@ -168,20 +168,26 @@ def claim(connection: Connection, holder: Holder, ids: Sequence[str]) -> list[Cl
 # off: the ids are joined and never compared with `= ANY`, and the state is compared as
 # `state || ''`, from which no partial index follows. Held by test_leases.py.
 #
-# A worker's threads settle, renew and report on the same rows at once. Two statements that lock
-# them in different orders wait for each other, and no plan promises an order: so these three lock
-# their rows first, by id. A claim meets no other writer of several rows that waits.
+# A worker's threads settle, renew and report on the same rows at once, and ids that are delivered
+# twice are claimed by two workers at once. Two statements that lock rows in different orders wait
+# for each other, and no plan promises an order: so all of these lock their rows first, by id.
 CLAIM: LiteralString = """
     UPDATE jobs
        SET state = 'running', attempt = attempt + 1, worker = %(worker)s, pool = %(pool)s,
            started_at = clock_timestamp(), lease_until = clock_timestamp() + %(lease)s,
            progress = NULL
-      FROM unnest(%(ids)s::uuid[]) AS wanted (id)
+      FROM (SELECT waiting.id
+              FROM unnest(%(ids)s::uuid[]) AS wanted (id)
+              JOIN jobs AS waiting ON waiting.id = wanted.id
+             WHERE waiting.state || '' = 'queued'  -- the second delivery finds nothing here
+               AND waiting.run_at <= clock_timestamp()
+               AND waiting.task = ANY (%(tasks)s)
+               AND NOT (waiting.queue = ANY (ARRAY(SELECT name
+                                                     FROM queues
+                                                    WHERE paused_at IS NOT NULL)))
+             ORDER BY waiting.id
+               FOR NO KEY UPDATE OF waiting) AS wanted
      WHERE jobs.id = wanted.id
-       AND state || '' = 'queued'           -- the second delivery finds nothing here
-       AND run_at <= clock_timestamp()
-       AND task = ANY (%(tasks)s)
-       AND NOT (queue = ANY (ARRAY(SELECT name FROM queues WHERE paused_at IS NOT NULL)))
  RETURNING jobs.id::text, attempt, task, params, queue, extract(epoch FROM timeout)::float8,
            failures, max_attempts, crashes, isolated,
            extract(epoch FROM clock_timestamp() - run_at)::float8
