@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import signal
+import time
 from queue import Empty, SimpleQueue
+
+LOOK_SECONDS = 0.5
+"""Between two looks of who waits."""
 
 
 class Stop:
@@ -29,10 +33,15 @@ class Stop:
         self.reason = self.reason or reason
         self._bell.put(None)
 
-    def wait(self, seconds: float | None = None) -> None:
-        """Wait until somebody asks, or so long; for one thread."""
-        if not self.reason:
+    def wait(self, seconds: float = float("inf")) -> None:
+        """Wait until somebody asks, or so long; for one thread.
+
+        A signal that comes just before the main thread falls asleep, or to another thread, does
+        not wake it, and its handler runs only when it is awake: so it never sleeps for long.
+        """
+        limit = time.monotonic() + seconds
+        while not self.reason and (left := limit - time.monotonic()) > 0:
             try:
-                self._bell.get(timeout=seconds)
+                self._bell.get(timeout=min(left, LOOK_SECONDS))
             except Empty:
-                return
+                continue

@@ -60,6 +60,19 @@ class TestStop:
 
         assert stop.reason == "SIGTERM"
 
+    def test_hears_a_signal_that_does_not_wake_it(self, stop: Stop) -> None:
+        """One that comes to another thread, or between the last look and the sleep."""
+        before = signal.signal(signal.SIGUSR1, lambda *_: stop.ask("SIGUSR1"))
+        other = threading.Timer(
+            0.1, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+        )
+        other.start()
+
+        stop.wait()
+
+        signal.signal(signal.SIGUSR1, before)
+        assert stop.reason == "SIGUSR1"
+
     @pytest.mark.usefixtures("asking")
     def test_may_be_asked_for_within_itself(self, stop: Stop) -> None:
         """A handler runs between any two instructions, those of asking and waiting among them."""
