@@ -264,11 +264,14 @@ def _permissions(folders: Iterable[Path]) -> dict[Path, int]:
 def _services(dev: Dev, name: str) -> list[int]:
     """The processes of one service that the given `rqube dev` itself started."""
     wanted = f"-m\0rqube_{name}\0".encode()
-    return [
-        pid
-        for pid in children(dev.process.pid)
-        if wanted in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]
+    return [pid for pid in children(dev.process.pid) if wanted in _command_line(pid)]
+
+
+def _command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:  # it has just ended
+        return b""
 
 
 def _wait_for_the_end_of(pids: list[int]) -> None:
