@@ -16,6 +16,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from rqube import endings, errors, retries
@@ -43,7 +44,7 @@ def run(task: Task[..., Any], claim: Claim, *, report: Callable[[str], None], li
             value = asyncio.run(value)
         return endings.returned(value, limit=limit)
     except BaseException as error:  # noqa: BLE001 - whatever a task raises is its outcome
-        return endings.raised(error, claim)
+        return _raised(task, claim, error)
     finally:
         CURRENT.reset(token)
 
@@ -58,7 +59,7 @@ async def run_coroutine(
     except asyncio.CancelledError:
         raise
     except BaseException as error:  # noqa: BLE001 - whatever a task raises is its outcome
-        return endings.raised(error, claim)
+        return _raised(task, claim, error)
 
 
 def outcome_of(claim: Claim, ending: Ending, *, chance: float) -> Outcome:
@@ -104,6 +105,13 @@ def is_rq_time_limit(ending: Ending) -> bool:
     """Tell whether a stock RQ worker's own time limit ended the run."""
     error = json.loads(ending.error) if ending.error else {}
     return error.get("type") == "JobTimeoutException"
+
+
+def _raised(task: Task[..., Any], claim: Claim, error: BaseException) -> Ending:
+    ending = endings.raised(error, claim)
+    if isinstance(error, task.permanent_errors):
+        return replace(ending, permanent=True)
+    return ending
 
 
 def _next(claim: Claim, ending: Ending, chance: float) -> tuple[JobState, int, float]:

@@ -72,7 +72,12 @@ class RunningEngine:
             lease_seconds=lease.total_seconds(),
             on_stuck=self.stuck.append,
         )
-        self.waiters = Waiters(redis_url, queues, on_arrival=self.engine.id_arrived)
+        self.waiters = Waiters(
+            redis_url,
+            queues,
+            on_arrival=self.engine.id_arrived,
+            on_silence=self.engine.redis_was_silent,
+        )
         self.engine.arm = self.waiters.arm
         self.thread = threading.Thread(target=self.engine.run, name="engine", daemon=True)
 
@@ -107,11 +112,12 @@ def running_engine(
     postgres_url: str,
     redis_url: str,
     *,
+    name: str = "worker-a",
     threads: int = 4,
     lease: timedelta = timedelta(seconds=15),
 ) -> Iterator[RunningEngine]:
     """Run an engine until the block ends."""
-    made = RunningEngine(postgres_url, redis_url, threads=threads, lease=lease)
+    made = RunningEngine(postgres_url, redis_url, name=name, threads=threads, lease=lease)
     made.start()
     try:
         yield made

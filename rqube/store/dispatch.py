@@ -33,6 +33,17 @@ class Dispatch:
         jobs = [row.job() for row in rows]
         return sorted(jobs, key=lambda job: (-job.priority, job.run_at, job.id))
 
+    def take_back(self, queue: str, limit: int) -> list[str]:
+        """Take ids that Redis should hold for some seconds, for a worker that cannot ask it.
+
+        Oldest first. They count as on their way again, so that no two workers get the same.
+        """
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                TAKE_BACK, {"queue": queue, "limit": limit, "settled": SETTLED_SECONDS}
+            )
+            return [row[0] for row in rows]
+
     def waiting_queues(self) -> list[str]:
         """List the queues that have due jobs which Redis does not hold."""
         with self._database.transaction() as connection:
@@ -103,6 +114,21 @@ TAKE: LiteralString = (
  RETURNING """  # noqa: S608 - constants of ours
     + JOB_COLUMNS
 )
+
+TAKE_BACK: LiteralString = """
+    UPDATE jobs
+       SET dispatched_at = clock_timestamp()
+     WHERE id IN (SELECT id                  -- through jobs_dispatched
+                    FROM jobs
+                   WHERE queue = %(queue)s
+                     AND state = 'queued'
+                     AND dispatched_at < clock_timestamp() - make_interval(secs => %(settled)s)
+                     AND run_at <= clock_timestamp()
+                   ORDER BY dispatched_at
+                   LIMIT %(limit)s
+                     FOR UPDATE SKIP LOCKED)
+ RETURNING id::text
+"""
 
 WAITING_QUEUES: LiteralString = """
     SELECT name

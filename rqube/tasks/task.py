@@ -61,6 +61,7 @@ class Task(Generic[P, R]):
         timeout: timedelta,
         max_attempts: int,
         lane: Lane,
+        permanent_errors: tuple[type[Exception], ...] = (),
     ) -> None:
         functools.update_wrapper(self, function)
         self.function = function
@@ -69,6 +70,7 @@ class Task(Generic[P, R]):
         self.timeout = timeout
         self.max_attempts = max_attempts
         self.lane = lane
+        self.permanent_errors = permanent_errors
         self.is_coroutine = inspect.iscoroutinefunction(function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -134,22 +136,25 @@ class Task(Generic[P, R]):
         return tuple(inspect.signature(self.function).parameters)
 
 
-def task(
+def task(  # noqa: PLR0913 - one for each property of a task
     name: str,
     *,
     queue: str = "default",
     timeout: timedelta = DEFAULT_TIMEOUT,
     max_attempts: int = DEFAULT_MAX_ATTEMPTS,
     lane: str | Lane = Lane.THREAD,
+    permanent_errors: Sequence[type[Exception]] = (),
 ) -> Callable[[Callable[P, R]], Task[P, R]]:
     """Make a function a task.
 
     `name` and `queue` match `[a-z0-9._-]{1,64}`; `timeout` limits one attempt, 100 ms to 7 days;
     `max_attempts` is 1 to 1,000; the `process` lane runs each job in a forked child of its own.
+    After one of the `permanent_errors`, or of their subclasses, there is no other attempt.
 
     Raises:
         ValueError: an argument is out of its range.
-        TypeError: the function has positional-only or variadic parameters.
+        TypeError: the function has positional-only or variadic parameters, or a permanent error is
+            no class of exceptions.
     """
     for what, value in (("name", name), ("queue", queue)):
         if not re.fullmatch(NAME_PATTERN, value):
@@ -161,6 +166,7 @@ def task(
     if not 1 <= max_attempts <= 1000:
         message = f"task {name}: max_attempts {max_attempts} is not within 1 and 1,000"
         raise ValueError(message)
+    _refuse_no_exceptions(permanent_errors, name=name)
 
     def declare(function: Callable[P, R]) -> Task[P, R]:
         _refuse_variadic(function, name=name)
@@ -171,9 +177,17 @@ def task(
             timeout=timeout,
             max_attempts=max_attempts,
             lane=Lane(lane),
+            permanent_errors=tuple(permanent_errors),
         )
 
     return declare
+
+
+def _refuse_no_exceptions(kinds: Sequence[object], *, name: str) -> None:
+    for kind in kinds:
+        if not (isinstance(kind, type) and issubclass(kind, Exception)):
+            message = f"task {name}: permanent error {kind!r} is no class of exceptions"
+            raise TypeError(message)
 
 
 def _refuse_variadic(function: Callable[..., Any], *, name: str) -> None:

@@ -21,9 +21,9 @@ ALERTS: Sequence[Alert] = (
         severity=Severity.WARNING,
         summary="No scheduler reaches Redis.",
         description=(
-            "Jobs in {{ $labels.namespace }} are accepted and schedules fire, but nothing starts"
-            " until Redis is back. Nothing is lost. Queues that miss their objective page by"
-            " themselves."
+            "Jobs in {{ $labels.namespace }} are accepted, and workers claim them straight from"
+            " Postgres: some start seconds late. Nothing is lost. Queues that miss their objective"
+            " page by themselves."
         ),
         dashboard=DASHBOARD,
     ),

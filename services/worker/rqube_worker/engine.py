@@ -4,8 +4,8 @@ One turn is one round trip to Redis and one transaction in Postgres, each for a 
 
     redis: settle records, take ids  ->  postgres: settle outcomes, claim rows  ->  lanes: start
 
-Idle, a turn acts on single jobs at once; under load it batches by itself. Redis being away stops
-claims only; Postgres being away stops the loop, and outcomes wait in memory.
+Idle, a turn acts on single jobs at once; under load it batches by itself. Without Redis, ids come
+from Postgres after some seconds; Postgres being away stops the loop, and outcomes wait in memory.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from rqube.store.leases import Holder
 from rqube.store.store import Store
 from rqube.tasks.task import Task
 from rqube_worker import observe
+from rqube_worker.direct import DirectClaims
 from rqube_worker.nursery import deaths
 from rqube_worker.refusals import Refusals
 from rqube_worker.running import Lane as JobLane
@@ -61,6 +62,10 @@ class Arrived:
     id: str
 
 
+class Silence:
+    """Event: Redis did not answer a waiter."""
+
+
 class Poke:
     """Event: look again."""
 
@@ -78,7 +83,7 @@ class Engine:
         queues: Sequence[str],
         threads: int,
     ) -> None:
-        self.events: SimpleQueue[Ended | Arrived | Poke] = SimpleQueue()
+        self.events: SimpleQueue[Ended | Arrived | Silence | Poke] = SimpleQueue()
         self.running = RunningTable()
         self.draining = False
         """Set to start no more jobs."""
@@ -98,6 +103,7 @@ class Engine:
         self._threads = threads
         self._settling = Settling(store, holder)
         self._refusals = Refusals(store, claims, holder)
+        self._direct = DirectClaims(store, queues)
         self._arrived: list[tuple[int, str]] = []
         self._deliveries: list[Delivery] = []
         self._records: list[Settlement] = []
@@ -118,6 +124,7 @@ class Engine:
             try:
                 self._wait()
                 self._turn_redis()
+                self._take_directly()
                 self._turn_postgres()
             except errors.StoreUnavailable as error:
                 log.warning("worker.postgres_unavailable", error=str(error))
@@ -136,6 +143,10 @@ class Engine:
     def id_arrived(self, position: int, job_id: str) -> None:
         """Take an id from a waiter; called on any thread."""
         self.events.put(Arrived(position, job_id))
+
+    def redis_was_silent(self) -> None:
+        """Make the loop find out whether Redis is away; called on any thread."""
+        self.events.put(Silence())
 
     def poke(self) -> None:
         """Make the loop look again; called on any thread."""
@@ -167,6 +178,8 @@ class Engine:
                     self._armed.discard(position)
                     self._arrived.append((position, job_id))
                     self._may_have_more = True
+                case Silence():
+                    self._may_have_more = True
                 case Poke():
                     break
         if time.monotonic() - self._looked_at_closed > IDLE_SECONDS and self._closed:
@@ -176,7 +189,7 @@ class Engine:
         if self._settling or self._deliveries:
             return True
         if self._redis_rests():
-            return False
+            return self.free > 0 and self._direct.is_due()
         wants = self.free > 0 and self._may_have_more
         return bool(wants or self._records or self._arrived)
 
@@ -211,6 +224,7 @@ class Engine:
             )
         except errors.QueueUnavailable as error:
             log.warning("worker.redis_unavailable", error=str(error))
+            self._direct.redis_failed()
             self._records = (records + self._records)[-MOST_RECORDS:]
             # Ids that arrived are on the intermediate lists: the reconciler puts them back.
             self._arrived = []
@@ -219,12 +233,18 @@ class Engine:
             self._redis_rest = min(self._redis_rest * 2, LONGEST_REST_SECONDS)
             return
         self._redis_rest = 0.1
+        self._direct.redis_answered()
         self._arrived = []
         if wanted > 0:
             self._may_have_more = len(batch.deliveries) >= wanted
             self._closed = batch.closed
             self._looked_at_closed = time.monotonic()
         self._deliveries += batch.deliveries
+
+    def _take_directly(self) -> None:
+        wanted = min(self.free, BATCH) - len(self._deliveries)
+        if wanted > 0 and self._direct.is_due():
+            self._deliveries += self._direct.take(wanted)
 
     def _turn_postgres(self) -> None:
         if not self._settling and not self._deliveries:

@@ -150,7 +150,10 @@ class Service:
             return 0
         tolerate(self._worker.appear, "worker.redis_unavailable")
         waiters = Waiters(
-            settings.redis_url, self._birth.queues, on_arrival=self._engine.id_arrived
+            settings.redis_url,
+            self._birth.queues,
+            on_arrival=self._engine.id_arrived,
+            on_silence=self._engine.redis_was_silent,
         )
         self._engine.arm = waiters.arm
         self._keeper.start()

@@ -26,9 +26,15 @@ class Waiters:
     """A waiting thread for each queue."""
 
     def __init__(
-        self, url: str, queues: Sequence[str], *, on_arrival: Callable[[int, str], None]
+        self,
+        url: str,
+        queues: Sequence[str],
+        *,
+        on_arrival: Callable[[int, str], None],
+        on_silence: Callable[[], None],
     ) -> None:
         self._on_arrival = on_arrival
+        self._on_silence = on_silence
         self._armed = [threading.Event() for _ in queues]
         self._closing = False
         self._threads = [
@@ -71,6 +77,7 @@ class Waiters:
                     )
                 rest = 0.1
             except errors.QueueUnavailable:
+                self._on_silence()
                 threading.Event().wait(rest * random.random())  # noqa: S311 - jitter
                 rest = min(rest * 2, LONGEST_REST_SECONDS)
                 continue

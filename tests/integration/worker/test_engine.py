@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 
 import psycopg
@@ -16,9 +17,11 @@ from rqube.settings import Settings
 from rqube.store.store import Store
 from rqube.submission import Submitter
 from rqube.tasks.task import SubmitOptions
+from rqube_worker import direct
 from tests.fault_proxy import FaultProxy
 from tests.running_engine import RunningEngine, ended, running_engine, runs
 from tests.running_jobs import no_threads
+from tests.statements import execute
 from tests.submitting import submit
 from tests.waiting import wait_until
 
@@ -46,6 +49,57 @@ class TestRedisAway:
 
         assert {(job.state, job.attempt) for job in jobs} == {(JobState.SUCCEEDED, 1)}
         assert ended(store, [after])[0].state is JobState.SUCCEEDED
+
+    @pytest.mark.usefixtures("worker")
+    @pytest.mark.parametrize("way", ["refuse", "freeze"])
+    def test_is_gone_around_after_some_seconds(
+        self, redis: FaultProxy, store: Store, submitter: Submitter, way: str
+    ) -> None:
+        """What Redis holds and what it never got: each job runs, and runs once."""
+        getattr(redis, way)()
+        ids = submit(submitter, "demo.noop", count=200)
+        execute(store, "UPDATE jobs SET dispatched_at = NULL WHERE random() < 0.5")
+
+        jobs = ended(store, ids, within=45)
+        redis.recover()
+        [after] = submit(submitter, "demo.noop")
+        jobs += ended(store, [after])
+
+        assert {(job.state, job.attempt) for job in jobs} == {(JobState.SUCCEEDED, 1)}
+
+    @pytest.mark.usefixtures("worker")
+    def test_opens_no_paused_queue(
+        self, redis: FaultProxy, store: Store, submitter: Submitter
+    ) -> None:
+        """Postgres knows of the pause as well."""
+        store.queues.add(["default"])
+        store.queues.pause("default")
+        redis.refuse()
+        [waiting] = submit(submitter, "demo.noop")
+        execute(store, "UPDATE jobs SET dispatched_at = dispatched_at - interval '1 min'")
+        beyond = time.monotonic() + direct.AFTER_SECONDS + 3 * direct.EVERY_SECONDS
+        wait_until(lambda: time.monotonic() > beyond, otherwise="some looks")
+        while_paused = store.jobs.get(waiting).state
+
+        store.queues.resume("default")
+        [job] = ended(store, [waiting])
+
+        assert (while_paused, job.state) == (JobState.QUEUED, JobState.SUCCEEDED)
+
+    def test_lets_workers_share_what_waits(
+        self, worker: RunningEngine, redis: FaultProxy, store: Store, submitter: Submitter
+    ) -> None:
+        """Two that cannot reach it: each has some of the jobs, and no job runs twice."""
+        with running_engine(store.database.url, redis.url, name="worker-b"):
+            redis.refuse()
+            ids = submit(submitter, "tests.thread_sleep", count=80, seconds=0.1)
+            execute(store, "UPDATE jobs SET dispatched_at = dispatched_at - interval '1 min'")
+
+            jobs = ended(store, ids, within=30)
+            redis.recover()
+
+        assert {(job.state, job.attempt) for job in jobs} == {(JobState.SUCCEEDED, 1)}
+        assert {job.worker for job in jobs} == {worker.holder.worker, "worker-b"}
 
     def test_costs_no_lease_when_it_does_not_answer(
         self, postgres: FaultProxy, redis: FaultProxy, store: Store, submitter: Submitter

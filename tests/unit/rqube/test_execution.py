@@ -72,6 +72,30 @@ class TestRun:
 
         assert (ending.outcome, ending.result) == (AttemptOutcome.SUCCEEDED, "null")
 
+    @pytest.mark.parametrize(
+        ("error", "is_permanent"), [(KeyError("no such customer"), True), (OSError("busy"), False)]
+    )
+    def test_tries_no_more_after_errors_that_the_task_calls_permanent(
+        self, *, error: Exception, is_permanent: bool
+    ) -> None:
+        """No other attempt finds what is not there; subclasses of what is named count."""
+
+        async def body() -> Never:
+            raise error
+
+        declare = task("tests.unit", permanent_errors=[LookupError, TypeError])
+        threaded, coroutine = declare(raising(error)), declare(body)
+
+        endings_of_both = [
+            execution.run(threaded, make_claim(), report=print, limit=LIMIT),
+            asyncio.run(
+                execution.run_coroutine(coroutine, make_claim(), report=print, limit=LIMIT)
+            ),
+        ]
+
+        assert [one.permanent for one in endings_of_both] == 2 * [is_permanent]
+        assert {one.cause for one in endings_of_both} == {"exception"}
+
     def test_parses_the_parameters(self) -> None:
         """A task gets the types it declared, not what JSON has."""
 

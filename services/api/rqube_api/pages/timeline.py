@@ -25,9 +25,12 @@ VERBS = {
     AttemptOutcome.FAILED: "failed",
     AttemptOutcome.TIMEOUT: "ran into its time limit",
     AttemptOutcome.CANCELLED: "was cancelled",
-    AttemptOutcome.LOST: "was lost with its worker; nobody's fault",
+    AttemptOutcome.LOST: "was lost, no failure of its own,",
     AttemptOutcome.CRASHED: "killed its process",
 }
+
+REASONS = {"lease_expired": "its lease ended, and nothing was heard of the worker"}
+"""By cause, of what nobody was left to write an error of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +140,7 @@ def _attempt_step(job: Job, attempt: Attempt, now: datetime) -> View:
         took = f" after {wording.duration(attempt.ended_at - attempt.started_at)}"
     where = f" on {attempt.worker}" if attempt.worker else ""
     said = f"attempt {attempt.number}{where} {VERBS[attempt.outcome]}{took}"
-    reason = errors.summary(attempt.error, at_most=400)
+    reason = errors.summary(attempt.error, at_most=400) or REASONS.get(attempt.cause or "", "")
     step = _step(
         shapes.ATTEMPTS[attempt.outcome],
         attempt.ended_at,

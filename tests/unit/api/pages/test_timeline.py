@@ -92,6 +92,20 @@ class TestShow:
             "attempt 2 runs 4 s",
         ]
 
+    def test_tells_a_loss_from_a_failure(self) -> None:
+        """Nobody wrote an error for a worker that vanished; the cause says what happened."""
+        job = make_job(state=JobState.QUEUED, attempt=1, losses=1)
+        lost = make_attempt(
+            job, 1, 1, 16, outcome=AttemptOutcome.LOST, cause="lease_expired", error=None
+        )
+
+        shown = timeline.show(job, [lost], now=after(20))
+
+        assert shown["steps"][1]["said"] == (
+            "attempt 1 on w was lost, no failure of its own, after 15 s:"
+            " its lease ended, and nothing was heard of the worker"
+        )
+
     def test_survives_clocks_that_disagree(self) -> None:
         """Nothing is drawn to the left of where it began."""
         job = make_job(state=JobState.RUNNING, started_at=after(20), attempt=2)

@@ -86,6 +86,12 @@ class TestDeclaring:
         with pytest.raises(ValueError, match="not within 1 and 1,000"):
             task("tests.fine", max_attempts=attempts)
 
+    @pytest.mark.parametrize("kind", [KeyboardInterrupt, "KeyError", KeyError()])
+    def test_refuses_permanent_errors_that_no_task_raises(self, kind: Any) -> None:
+        """Found when the module is imported, and not when the first job fails."""
+        with pytest.raises(TypeError, match="no class of exceptions"):
+            task("tests.permanent", permanent_errors=[kind])
+
     def test_refuses_unknown_lanes(self) -> None:
         """A misspelt lane must not run the job in the wrong one."""
         with pytest.raises(ValueError, match="fork"):
