@@ -83,6 +83,8 @@ class Process:
     def stop(self, *, in_a_hurry: Callable[[], bool] = lambda: False) -> None:
         """Ask it to end; end it and all it started when it takes too long, or when in a hurry."""
         for number in (self.program.stop_signal, self.program.kill_signal):
+            if number is signal.SIGKILL:
+                break  # to all of them at once: what it started outlives one that dies alone
             self.send(number)
             limit = time.monotonic() + self.program.patience.total_seconds()
             while time.monotonic() < limit and not in_a_hurry():

@@ -95,12 +95,16 @@ class TestStop:
         assert process.status == 3
 
     def test_kills_what_does_not_obey_in_time(self, tmp_path: Path) -> None:
-        """No wait is without a limit."""
-        process = _ready(STUBBORN, log=tmp_path / "log", patience=timedelta(seconds=0.2))
+        """No wait is without a limit; what the program started goes with it."""
+        log = tmp_path / "log"
+        patience = timedelta(seconds=0.2)
+        process = _ready(f"sleep 60 & echo $!; {STUBBORN}", log=log, patience=patience)
+        child = int(log.read_text().split()[0])
 
         process.stop()
 
         assert process.status == -signal.SIGKILL
+        wait_until(lambda: not is_running(child), otherwise="the end of the program's child")
 
     def test_kills_at_once_in_a_hurry(self, tmp_path: Path) -> None:
         """The second Ctrl-C does not wait; what the program started goes with it."""
