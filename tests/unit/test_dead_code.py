@@ -16,6 +16,10 @@ REGISTERED = [
     "@*.callback*",
     "@*.fixture*",  # pytest
     "@*.hookimpl*",
+    "@rule*",  # hypothesis
+    "@precondition*",
+    "@initialize*",
+    "@invariant*",
     "@task*",  # our catalogue
     "@*field_validator*",  # pydantic
     "@*model_validator*",
@@ -38,6 +42,7 @@ CALLED_BY: Mapping[str, str] = {
     "handle_startendtag": "html.parser",
     "handle_starttag": "html.parser",
     "find_class": "pickle",
+    "teardown": "hypothesis.stateful",
     "redirect_request": "urllib.request",
     "redirect_slashes": "starlette",
     "force_exit": "uvicorn",
