@@ -1,9 +1,12 @@
-"""Claims without Redis: while it does not answer, ids come straight from Postgres.
+"""Claims without Redis: ids come straight from Postgres while it is away, or has nothing.
 
 A worker that takes ids marks them as the relay does that pushes them: on their way for some
 seconds. So workers share what waits, what a killed one took is found again, and when Redis is
 back the reconciler pushes what is still missing there. Nothing runs twice, because every id goes
 through the same claim.
+
+Also a Redis that answers may have nothing to give: it is full, somebody wrote over its keys, or no
+scheduler runs. So an idle worker looks now and then.
 """
 
 from __future__ import annotations
@@ -18,9 +21,11 @@ from rqube.queue.claims import Delivery
 from rqube.store.store import Store
 
 AFTER_SECONDS = 3.0
-"""A restart of Redis is shorter, and the way through it is cheaper."""
+"""Without Redis before the first look: a restart is shorter, and the way through it cheaper."""
 EVERY_SECONDS = 1.0
-"""Between two looks when less waits than could start."""
+"""At most between two looks without Redis, when less waits than could start."""
+IDLE_EVERY_SECONDS = 5.0
+"""At most between two looks while Redis answers that it has nothing."""
 
 log = logs.get(__name__)
 
@@ -31,26 +36,24 @@ class DirectClaims:
     def __init__(self, store: Store, queues: Sequence[str]) -> None:
         self._store = store
         self._queues = list(queues)
-        self._away_since: float | None = None
-        self._is_on = False
-        self._look_at = 0.0
+        self._is_away = False
+        self._look_at = _soon(IDLE_EVERY_SECONDS)
 
     def redis_answered(self) -> None:
         """Go through Redis again."""
-        if self._is_on:
+        if self._is_away:
             log.info("worker.claims_from_redis")
-        self._away_since, self._is_on = None, False
+        self._is_away = False
 
     def redis_failed(self) -> None:
         """Note that Redis did not answer; after some seconds of that the way leads around it."""
-        if self._away_since is None:
-            self._away_since = time.monotonic()
+        if not self._is_away:
+            self._is_away = True
+            self._look_at = min(self._look_at, time.monotonic() + AFTER_SECONDS)
 
     def is_due(self) -> bool:
         """Tell whether it is time to look."""
-        now = time.monotonic()
-        is_away = self._away_since is not None and now - self._away_since >= AFTER_SECONDS
-        return is_away and now >= self._look_at
+        return time.monotonic() >= self._look_at
 
     def take(self, wanted: int) -> list[Delivery]:
         """Take up to so many ids, queue by queue in their order.
@@ -58,9 +61,6 @@ class DirectClaims:
         Raises:
             StoreUnavailable: none was taken, or they are found again after some seconds.
         """
-        if not self._is_on:
-            log.warning("worker.claims_from_postgres")
-            self._is_on = True
         paused = set(self._store.queues.paused())
         execution = uuid.uuid4().hex
         taken: list[Delivery] = []
@@ -69,7 +69,9 @@ class DirectClaims:
                 ids = self._take(queue, wanted - len(taken))
                 taken += [Delivery(queue, job_id, execution) for job_id in ids]
         if len(taken) < wanted:
-            self._look_at = time.monotonic() + EVERY_SECONDS * random.uniform(0.5, 1.0)  # noqa: S311
+            self._look_at = _soon(EVERY_SECONDS if self._is_away else IDLE_EVERY_SECONDS)
+        if taken:
+            log.info("worker.claims_from_postgres", jobs=len(taken), is_redis_away=self._is_away)
         return taken
 
     def _take(self, queue: str, wanted: int) -> list[str]:
@@ -77,3 +79,7 @@ class DirectClaims:
         if len(ids) < wanted:
             ids += [str(job.id) for job in self._store.dispatch.take(queue, wanted - len(ids))]
         return ids
+
+
+def _soon(at_most_seconds: float) -> float:
+    return time.monotonic() + at_most_seconds * random.uniform(0.5, 1.0)  # noqa: S311 - jitter

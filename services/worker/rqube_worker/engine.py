@@ -242,8 +242,10 @@ class Engine:
         self._deliveries += batch.deliveries
 
     def _take_directly(self) -> None:
+        """Look into Postgres while Redis is away, or answers that no queue has anything."""
         wanted = min(self.free, BATCH) - len(self._deliveries)
-        if wanted > 0 and self._direct.is_due():
+        is_idle = not self._may_have_more and not self._closed
+        if wanted > 0 and (is_idle or self._redis_rests()) and self._direct.is_due():
             self._deliveries += self._direct.take(wanted)
 
     def _turn_postgres(self) -> None:

@@ -1,0 +1,96 @@
+"""Workers that stand still or are cut off for longer than their lease, and what they say after."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from tests.api_client import Document
+from tests.e2e.stack import Stack
+from tests.fault_proxy import FaultProxy
+from tests.origin import Origin, Page
+from tests.waiting import wait_until
+
+AGAIN_SECONDS = 40.0
+
+
+def fetch(stack: Stack, url: str, *, queue: str) -> Document:
+    """Submit a fetch that must succeed at the first try, losses excepted."""
+    job = stack.fetch(url, queue=queue, max_attempts=1)
+    stack.wait_until_running(job)
+    return job
+
+
+def history(stack: Stack, job: Document) -> list[str]:
+    """Tell how each attempt ended."""
+    return [attempt["outcome"] for attempt in stack.attempts(job)]
+
+
+class TestAFrozenWorker:
+    def test_changes_nothing_when_it_wakes(self, stack: Stack, origin: Origin) -> None:
+        """SIGSTOP longer than the lease: another worker does the job, and its result stays."""
+        url = origin.serve("/frozen", Page(body=b"the first", after_seconds=2.0), Page(body=b"2nd"))
+        frozen = stack.start_worker(RQUBE_QUEUES="frozen")
+        stack.wait_until_up()
+        job = fetch(stack, url, queue="frozen")
+
+        os.kill(frozen.process.pid, signal.SIGSTOP)
+        stack.start_worker(RQUBE_QUEUES="frozen")
+        [ended] = stack.ended(job, within=AGAIN_SECONDS)
+        os.kill(frozen.process.pid, signal.SIGCONT)
+        wait_until(
+            lambda: frozen.process.poll() is not None or "job.fenced" in frozen.output(),
+            within=AGAIN_SECONDS,
+            otherwise="its end, or the word that its report was refused",
+        )
+        stack.kill(frozen)
+
+        [after] = stack.ended(job)
+        assert (ended["state"], ended["attempt"], ended["failures"]) == ("succeeded", 2, 0)
+        assert after == ended
+        assert after["result"]["length"] == len("2nd")
+        assert history(stack, job) == ["lost", "succeeded"]
+        assert origin.visits("/frozen").count == 2
+
+
+class TestAWorkerWithoutPostgres:
+    def test_stops_its_job_before_another_may_start_it(
+        self, stack: Stack, origin: Origin, postgres_proxy: FaultProxy
+    ) -> None:
+        """Cut off for longer than its lease: the job runs elsewhere, and never twice at once."""
+        url = origin.serve("/cut-off", Page(after_seconds=60.0), Page(after_seconds=0.5))
+        cut_off = stack.start_worker(RQUBE_QUEUES="cut-off", RQUBE_POSTGRES_URL=postgres_proxy.url)
+        stack.wait_until_up()
+        job = fetch(stack, url, queue="cut-off")
+
+        postgres_proxy.freeze()
+        stack.start_worker(RQUBE_QUEUES="cut-off")
+        [ended] = stack.ended(job, within=AGAIN_SECONDS)
+        postgres_proxy.recover()
+        stack.kill(cut_off)
+
+        assert (ended["state"], ended["attempt"], ended["failures"]) == ("succeeded", 2, 0)
+        assert history(stack, job) == ["lost", "succeeded"]
+        visits = origin.visits("/cut-off")
+        assert (visits.count, visits.most) == (2, 1)
+
+
+class TestAWorkerThatKillsItself:
+    def test_is_left_alone_by_its_job_after_three_times(self, stack: Stack) -> None:
+        """A job that was alone in its process when that died, three times, is set aside."""
+        poison = {"RQUBE_TASKS": "tests.tasks_for_tests", "RQUBE_QUEUES": "poison"}
+        worker = stack.start_worker(**poison)
+        stack.wait_until_up()
+        neighbour = stack.submit("demo.long", params={"duration_seconds": 8}, queue="poison")
+        stack.wait_until_running(neighbour)
+
+        [quarantined] = stack.ended(
+            stack.submit("tests.kill-itself", queue="poison", max_attempts=10), within=60.0
+        )
+
+        assert (quarantined["state"], quarantined["crashes"]) == ("quarantined", 3)
+        assert quarantined["failures"] == 0
+        assert quarantined["error"]["cause"] == "killed_by_signal_9"
+        [unharmed] = stack.ended(neighbour)
+        assert (unharmed["state"], unharmed["attempt"]) == ("succeeded", 1)
+        assert worker.process.poll() is None
