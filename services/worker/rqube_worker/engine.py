@@ -14,7 +14,6 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -27,6 +26,7 @@ from rqube.store.store import Store
 from rqube.tasks.task import Task
 from rqube_worker import observe
 from rqube_worker.direct import DirectClaims
+from rqube_worker.events import Arrived, Ended, Event, Poke, Silence
 from rqube_worker.nursery import deaths
 from rqube_worker.refusals import Refusals
 from rqube_worker.running import Lane as JobLane
@@ -46,30 +46,6 @@ MOST_RECORDS = 10_000
 log = logs.get(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """Event: a lane is done with a job."""
-
-    running: Running
-    ending: Ending
-
-
-@dataclass(frozen=True, slots=True)
-class Arrived:
-    """Event: a waiter moved an id to its queue's intermediate list."""
-
-    position: int
-    id: str
-
-
-class Silence:
-    """Event: Redis did not answer a waiter."""
-
-
-class Poke:
-    """Event: look again."""
-
-
 class Engine:
     """Claims, starts and settles jobs; everything here but `events` belongs to its one thread."""
 
@@ -83,7 +59,7 @@ class Engine:
         queues: Sequence[str],
         threads: int,
     ) -> None:
-        self.events: SimpleQueue[Ended | Arrived | Silence | Poke] = SimpleQueue()
+        self.events: SimpleQueue[Event] = SimpleQueue()
         self.running = RunningTable()
         self.draining = False
         """Set to start no more jobs."""
