@@ -37,9 +37,9 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Rerun:
-    """A job that a killed worker ran, and its next attempt."""
+    """A job that a killed worker ran: when it waited again, and when it ran again."""
 
-    killed_at: datetime
+    queued_at: datetime
     began_at: datetime
 
 
@@ -132,7 +132,7 @@ ATTEMPTS: LiteralString = "SELECT job_id::text, count(*) FROM attempts GROUP BY 
 FIRST_ENDING: LiteralString = "SELECT min(at) FROM soak.endings WHERE at > %(moment)s"
 
 RERUNS: LiteralString = """
-    SELECT %(killed_at)s::timestamptz AS killed_at, next.started_at AS began_at
+    SELECT gone.ended_at AS queued_at, next.started_at AS began_at
       FROM workers
       JOIN attempts AS gone ON gone.worker = workers.name
                            AND gone.cause = 'lease_expired'

@@ -17,7 +17,7 @@ RESTS_PER_LEASE = 4
 KILLS_OF_SCHEDULERS = 0.2
 """Part of all kills; the others are workers."""
 
-LONG_PART, SHORT_PART = 0.005, 0.35
+LONG_PART, SHORT_PART = 0.01, 0.35
 """Of all jobs: those that outlast a lease, and those that wait a moment. The rest do not wait."""
 LONG_LEASES = (1.1, 1.5)
 SHORT_SECONDS = (0.1, 1.5)

@@ -11,10 +11,12 @@ from tests.soak import oracle
 from tests.soak.client import Client
 from tests.soak.course import Kill, Record
 from tests.soak.fleet import Fleet
-from tests.soak.oracle import Rerun, Verdict
+from tests.soak.oracle import Verdict
 from tests.soak.plan import Kind
 
-NAME_WIDTH = 58
+NAME_WIDTH = 48
+WATCHED = "those with a scheduler and Postgres alive"
+"""From the kill until they waited again: what rqube promises of the lease is measured on them."""
 SCHEDULER_START = timedelta(seconds=3)
 """A scheduler that was started so long before can watch the leases of that moment."""
 
@@ -82,24 +84,24 @@ def _faults(record: Record, fleet: Fleet) -> Iterator[str]:
 
 
 def _reruns(url: str, record: Record) -> Iterator[str]:
-    every: list[Rerun] = []
-    watched: list[Rerun] = []
-    for kill in record.kills:
-        reruns = oracle.reruns(url, pid=kill.pid, killed_at=kill.at)
-        every += reruns
-        watched += [rerun for rerun in reruns if _is_watched(record, kill, until=rerun.began_at)]
-    for name, reruns in (
-        ("a killed worker's jobs run again", every),
-        ("  while a scheduler and Postgres lived all the time", watched),
-    ):
-        waits = sorted((one.began_at - one.killed_at).total_seconds() for one in reruns)
-        yield _line(f"{name} (jobs)", len(waits))
-        if waits:
-            yield _line(f"{name}, p50", f"{waits[len(waits) // 2]:.1f} s")
-            yield _line(f"{name}, p99", f"{waits[len(waits) * 99 // 100]:.1f} s")
+    """Tell the time until a job waits again, which rqube decides, and until a worker has room."""
+    reruns = [
+        (kill, rerun)
+        for kill in record.kills
+        for rerun in oracle.reruns(url, pid=kill.pid, killed_at=kill.at)
+    ]
+    watched = [
+        (kill, rerun) for kill, rerun in reruns if _is_watched(record, kill, rerun.queued_at)
+    ]
+    for name, pairs in (("jobs of killed workers", reruns), (WATCHED, watched)):
+        queued = [(rerun.queued_at - kill.at).total_seconds() for kill, rerun in pairs]
+        began = [(rerun.began_at - kill.at).total_seconds() for kill, rerun in pairs]
+        yield _line(name, len(pairs))
+        yield _line("  wait again", _percentiles(queued))
+        yield _line("  run again", _percentiles(began))
 
 
-def _is_watched(record: Record, kill: Kill, *, until: datetime) -> bool:
+def _is_watched(record: Record, kill: Kill, until: datetime) -> bool:
     """Whether one scheduler, and Postgres, lived from a kill until what came of it."""
     return any(
         life.begin < kill.at - SCHEDULER_START and life.end > until for life in record.schedulers
@@ -126,6 +128,14 @@ def _after(moments: Sequence[datetime], moment: datetime) -> float | None:
     """Give how long after a moment the next one of others came."""
     later = (one for one in moments if one > moment)
     return next(((one - moment).total_seconds() for one in later), None)
+
+
+def _percentiles(seconds: Sequence[float]) -> str:
+    ordered = sorted(seconds)
+    if not ordered:
+        return "–"
+    middle, high = ordered[len(ordered) // 2], ordered[len(ordered) * 99 // 100]
+    return f"{middle:.1f} s p50, {high:.1f} s p99"
 
 
 def _longest(seconds: Sequence[float]) -> str:
