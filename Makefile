@@ -16,7 +16,7 @@ ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run test cluster-test check fix bench docs dashboards k8s lock migrate migration images
+.PHONY: help run test cluster-test check fix bench soak docs dashboards k8s lock migrate migration images
 
 help:
 	@awk -F '## ' '/^[a-z0-9-]+:.*## / { sub(/:.*/, "", $$1); printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +46,9 @@ fix: $(READY) ## format, and mend what ruff can mend
 
 bench: $(READY) ## measure jobs per second, beside RQ's own workers
 	@$(BIN)/python -m tests.bench
+
+soak: $(READY) ## run 10,000 jobs while services are killed, flushed, restarted and cut off; 6 minutes
+	@$(BIN)/python -m tests.soak $(SOAK_ARGS)
 
 migrate: $(READY) ## apply the migrations to the database of RQUBE_POSTGRES_URL
 	@$(BIN)/rqube migrate
