@@ -12,6 +12,8 @@ SMALL = (
 )
 SHORT_LEASE_SECONDS = "3"
 
+pytestmark = pytest.mark.timeout(300)  # it waits for its faults, and for leases to end
+
 
 class TestSoak:
     def test_loses_and_doubles_nothing(
