@@ -14,10 +14,10 @@ from tests.waiting import wait_until
 AGAIN_SECONDS = 40.0
 
 
-def fetch(stack: Stack, url: str, *, queue: str) -> Document:
-    """Submit a fetch that must succeed at the first try, losses excepted."""
-    job = stack.fetch(url, queue=queue, max_attempts=1)
-    stack.wait_until_running(job)
+def fetch(stack: Stack, origin: Origin, path: str, *pages: Page, queue: str) -> Document:
+    """Submit a fetch that must succeed at the first try, losses excepted; wait for its request."""
+    job = stack.fetch(origin.serve(path, *pages), queue=queue, max_attempts=1)
+    wait_until(lambda: origin.visits(path).now, otherwise="the request")
     return job
 
 
@@ -29,10 +29,10 @@ def history(stack: Stack, job: Document) -> list[str]:
 class TestAFrozenWorker:
     def test_changes_nothing_when_it_wakes(self, stack: Stack, origin: Origin) -> None:
         """SIGSTOP longer than the lease: another worker does the job, and its result stays."""
-        url = origin.serve("/frozen", Page(body=b"the first", after_seconds=2.0), Page(body=b"2nd"))
         frozen = stack.start_worker(RQUBE_QUEUES="frozen")
         stack.wait_until_up()
-        job = fetch(stack, url, queue="frozen")
+        pages = Page(body=b"the first", after_seconds=2.0), Page(body=b"2nd")
+        job = fetch(stack, origin, "/frozen", *pages, queue="frozen")
 
         os.kill(frozen.process.pid, signal.SIGSTOP)
         stack.start_worker(RQUBE_QUEUES="frozen")
@@ -58,10 +58,10 @@ class TestAWorkerWithoutPostgres:
         self, stack: Stack, origin: Origin, postgres_proxy: FaultProxy
     ) -> None:
         """Cut off for longer than its lease: the job runs elsewhere, and never twice at once."""
-        url = origin.serve("/cut-off", Page(after_seconds=60.0), Page(after_seconds=0.5))
         cut_off = stack.start_worker(RQUBE_QUEUES="cut-off", RQUBE_POSTGRES_URL=postgres_proxy.url)
         stack.wait_until_up()
-        job = fetch(stack, url, queue="cut-off")
+        pages = Page(after_seconds=60.0), Page(after_seconds=0.5)
+        job = fetch(stack, origin, "/cut-off", *pages, queue="cut-off")
 
         postgres_proxy.freeze()
         stack.start_worker(RQUBE_QUEUES="cut-off")
