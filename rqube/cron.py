@@ -76,7 +76,7 @@ def following(expression: str, *, time_zone: ZoneInfo, after: datetime) -> Itera
     """Give, in UTC and in order, the instants of a checked expression later than `after`."""
     last = after
     for instant in _instants(expression.lower(), time_zone, after):
-        if instant > LATEST:
+        if instant >= LATEST:
             return
         if instant > last:
             last = instant

@@ -23,25 +23,29 @@ class Dispatch:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def take(self, queue: str, limit: int) -> list[Job]:
-        """Mark up to `limit` due jobs of a queue as handed over, in the order to push them."""
+    def take(self, queue: str, limit: int, *, tasks: Sequence[str] | None = None) -> list[Job]:
+        """Mark up to `limit` due jobs of a queue as handed over, in the order to push them.
+
+        A worker that takes them itself names the tasks that it knows.
+        """
         with (
             self._database.transaction() as connection,
             connection.cursor(row_factory=class_row(JobRow)) as cursor,
         ):
-            rows = cursor.execute(TAKE, {"queue": queue, "limit": limit}).fetchall()
+            rows = cursor.execute(
+                TAKE, {"queue": queue, "limit": limit, "tasks": None if tasks is None else [*tasks]}
+            ).fetchall()
         jobs = [row.job() for row in rows]
         return sorted(jobs, key=lambda job: (-job.priority, job.run_at, job.id))
 
-    def take_back(self, queue: str, limit: int) -> list[str]:
+    def take_back(self, queue: str, limit: int, *, tasks: Sequence[str]) -> list[str]:
         """Take ids that Redis should hold for some seconds, for a worker that cannot ask it.
 
         Oldest first. They count as on their way again, so that no two workers get the same.
         """
+        wanted = {"queue": queue, "limit": limit, "tasks": [*tasks], "settled": SETTLED_SECONDS}
         with self._database.transaction() as connection:
-            rows = connection.execute(
-                TAKE_BACK, {"queue": queue, "limit": limit, "settled": SETTLED_SECONDS}
-            )
+            rows = connection.execute(TAKE_BACK, wanted)
             return [row[0] for row in rows]
 
     def waiting_queues(self) -> list[str]:
@@ -108,6 +112,7 @@ TAKE: LiteralString = (
                      AND dispatched_at IS NULL
                      AND run_at <= clock_timestamp()
                      AND (held_until IS NULL OR held_until <= clock_timestamp())
+                     AND (%(tasks)s::text[] IS NULL OR task = ANY (%(tasks)s))
                    ORDER BY priority DESC, run_at, id
                    LIMIT %(limit)s
                      FOR UPDATE SKIP LOCKED)
@@ -124,6 +129,7 @@ TAKE_BACK: LiteralString = """
                      AND state = 'queued'
                      AND dispatched_at < clock_timestamp() - make_interval(secs => %(settled)s)
                      AND run_at <= clock_timestamp()
+                     AND task = ANY (%(tasks)s)
                    ORDER BY dispatched_at
                    LIMIT %(limit)s
                      FOR UPDATE SKIP LOCKED)

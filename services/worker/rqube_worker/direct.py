@@ -14,7 +14,7 @@ from __future__ import annotations
 import random
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from rqube import logs
 from rqube.queue.claims import Delivery
@@ -33,51 +33,58 @@ log = logs.get(__name__)
 class DirectClaims:
     """The way around Redis of one worker; belongs to the engine's thread."""
 
-    def __init__(self, store: Store, queues: Sequence[str]) -> None:
+    def __init__(self, store: Store, queues: Sequence[str], *, tasks: Sequence[str]) -> None:
         self._store = store
         self._queues = list(queues)
-        self._is_away = False
+        self._tasks = list(tasks)
+        self._away_since: float | None = None
         self._look_at = _soon(IDLE_EVERY_SECONDS)
 
     def redis_answered(self) -> None:
         """Go through Redis again."""
-        if self._is_away:
+        if self._away_since is not None:
             log.info("worker.claims_from_redis")
-        self._is_away = False
+        self._away_since = None
 
     def redis_failed(self) -> None:
         """Note that Redis did not answer; after some seconds of that the way leads around it."""
-        if not self._is_away:
-            self._is_away = True
-            self._look_at = min(self._look_at, time.monotonic() + AFTER_SECONDS)
+        if self._away_since is None:
+            self._away_since = time.monotonic()
 
     def is_due(self) -> bool:
         """Tell whether it is time to look."""
-        return time.monotonic() >= self._look_at
+        now = time.monotonic()
+        is_too_early = self._away_since is not None and now - self._away_since < AFTER_SECONDS
+        return now >= self._look_at and not is_too_early
 
-    def take(self, wanted: int) -> list[Delivery]:
-        """Take up to so many ids, queue by queue in their order.
+    def take(self, wanted: int, *, closed: Collection[int]) -> list[Delivery]:
+        """Take up to so many ids, queue by queue in their order, but from no closed position.
 
         Raises:
             StoreUnavailable: none was taken, or they are found again after some seconds.
         """
+        is_away = self._away_since is not None
+        # Set first: a look that fails must not come again in each turn of the loop.
+        self._look_at = _soon(EVERY_SECONDS if is_away else IDLE_EVERY_SECONDS)
         paused = set(self._store.queues.paused())
         execution = uuid.uuid4().hex
         taken: list[Delivery] = []
-        for queue in self._queues:
-            if queue not in paused and len(taken) < wanted:
+        for position, queue in enumerate(self._queues):
+            if position not in closed and queue not in paused and len(taken) < wanted:
                 ids = self._take(queue, wanted - len(taken))
                 taken += [Delivery(queue, job_id, execution) for job_id in ids]
-        if len(taken) < wanted:
-            self._look_at = _soon(EVERY_SECONDS if self._is_away else IDLE_EVERY_SECONDS)
         if taken:
-            log.info("worker.claims_from_postgres", jobs=len(taken), is_redis_away=self._is_away)
+            log.info("worker.claims_from_postgres", jobs=len(taken), is_redis_away=is_away)
+        if len(taken) >= wanted:
+            self._look_at = 0.0  # there may be more
         return taken
 
     def _take(self, queue: str, wanted: int) -> list[str]:
-        ids = self._store.dispatch.take_back(queue, wanted)
+        dispatch = self._store.dispatch
+        ids = dispatch.take_back(queue, wanted, tasks=self._tasks)
         if len(ids) < wanted:
-            ids += [str(job.id) for job in self._store.dispatch.take(queue, wanted - len(ids))]
+            jobs = dispatch.take(queue, wanted - len(ids), tasks=self._tasks)
+            ids += [str(job.id) for job in jobs]
         return ids
 
 

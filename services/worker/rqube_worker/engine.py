@@ -79,7 +79,7 @@ class Engine:
         self._threads = threads
         self._settling = Settling(store, holder)
         self._refusals = Refusals(store, claims, holder)
-        self._direct = DirectClaims(store, queues)
+        self._direct = DirectClaims(store, queues, tasks=holder.tasks)
         self._arrived: list[tuple[int, str]] = []
         self._deliveries: list[Delivery] = []
         self._records: list[Settlement] = []
@@ -100,8 +100,8 @@ class Engine:
             try:
                 self._wait()
                 self._turn_redis()
-                self._take_directly()
                 self._turn_postgres()
+                self._take_directly()
             except errors.StoreUnavailable as error:
                 log.warning("worker.postgres_unavailable", error=str(error))
                 threading.Event().wait(self._store_rest * random.random())  # noqa: S311 - jitter
@@ -185,6 +185,8 @@ class Engine:
     def _turn_redis(self) -> None:
         if self._redis_rests():
             return
+        if self._direct.is_due():
+            self._may_have_more = True  # Redis is asked first, also for what is closed now
         wanted = min(self.free, BATCH) - len(self._deliveries) if self._may_have_more else 0
         if wanted <= 0 and not self._records and not self._arrived:
             return
@@ -218,11 +220,15 @@ class Engine:
         self._deliveries += batch.deliveries
 
     def _take_directly(self) -> None:
-        """Look into Postgres while Redis is away, or answers that no queue has anything."""
+        """Look into Postgres while Redis is away, or answers that no queue has anything.
+
+        What is taken is claimed in the next turn.
+        """
         wanted = min(self.free, BATCH) - len(self._deliveries)
-        is_idle = not self._may_have_more and not self._closed
-        if wanted > 0 and (is_idle or self._redis_rests()) and self._direct.is_due():
-            self._deliveries += self._direct.take(wanted)
+        is_away = self._redis_rests()
+        if wanted > 0 and (is_away or not self._may_have_more) and self._direct.is_due():
+            closed = frozenset[int]() if is_away else self._closed
+            self._deliveries += self._direct.take(wanted, closed=closed)
 
     def _turn_postgres(self) -> None:
         if not self._settling and not self._deliveries:

@@ -18,6 +18,8 @@ from rqube.store.store import Store
 from rqube.submission import Submitter
 from rqube.tasks.task import SubmitOptions
 from rqube_worker import direct
+from rqube_worker.direct import DirectClaims
+from tests.accepting import accept
 from tests.fault_proxy import FaultProxy
 from tests.running_engine import RunningEngine, ended, running_engine, runs
 from tests.running_jobs import no_threads
@@ -86,6 +88,17 @@ class TestRedisAway:
 
         assert (while_paused, job.state) == (JobState.QUEUED, JobState.SUCCEEDED)
 
+    def test_is_not_gone_around_at_once(self, store: Store) -> None:
+        """A worker that was too busy to look for long waits for a restart of Redis, as others."""
+        claims = DirectClaims(store, ["default"], tasks=["demo.noop"])
+        claims._look_at = 0.0
+
+        was_due = claims.is_due()
+        claims.redis_failed()
+        is_due = claims.is_due()
+
+        assert (was_due, is_due) == (True, False)
+
     def test_lets_workers_share_what_waits(
         self, worker: RunningEngine, redis: FaultProxy, store: Store, submitter: Submitter
     ) -> None:
@@ -130,6 +143,35 @@ class TestRedisAway:
             lambda: worker.client.zcard("rq:finished:default") == 4, otherwise="RQ's records"
         )
         assert worker.client.zcard(keys.wip("default")) == 0
+
+
+class TestRedisWithNothingToGive:
+    @pytest.mark.usefixtures("worker")
+    def test_is_gone_around_as_well(self, store: Store) -> None:
+        """No scheduler runs that would push."""
+        job = accept(store)
+        execute(store, "UPDATE jobs SET dispatched_at = NULL")
+
+        [ended_job] = ended(store, [job.id])
+
+        assert (ended_job.state, ended_job.attempt) == (JobState.SUCCEEDED, 1)
+
+    def test_is_asked_before_whether_it_is_suspended(
+        self, worker: RunningEngine, store: Store
+    ) -> None:
+        """`rq suspend` holds for an idle worker that has not asked for long."""
+        looks = direct.IDLE_EVERY_SECONDS
+        worker.client.set("rq:suspended", "1")
+        job = accept(store)
+        execute(store, "UPDATE jobs SET dispatched_at = NULL")
+        beyond = time.monotonic() + 1.5 * looks
+        wait_until(lambda: time.monotonic() > beyond, otherwise="a look")
+        while_suspended = store.jobs.get(job.id).state
+
+        worker.client.delete("rq:suspended")
+        [resumed] = ended(store, [job.id])
+
+        assert (while_suspended, resumed.state) == (JobState.QUEUED, JobState.SUCCEEDED)
 
 
 class TestFlush:

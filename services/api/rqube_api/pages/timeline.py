@@ -25,7 +25,7 @@ VERBS = {
     AttemptOutcome.FAILED: "failed",
     AttemptOutcome.TIMEOUT: "ran into its time limit",
     AttemptOutcome.CANCELLED: "was cancelled",
-    AttemptOutcome.LOST: "was lost, no failure of its own,",
+    AttemptOutcome.LOST: "was lost",
     AttemptOutcome.CRASHED: "killed its process",
 }
 
@@ -139,7 +139,8 @@ def _attempt_step(job: Job, attempt: Attempt, now: datetime) -> View:
     if attempt.started_at is not None:
         took = f" after {wording.duration(attempt.ended_at - attempt.started_at)}"
     where = f" on {attempt.worker}" if attempt.worker else ""
-    said = f"attempt {attempt.number}{where} {VERBS[attempt.outcome]}{took}"
+    fault = ", no failure of its own" if attempt.outcome is AttemptOutcome.LOST else ""
+    said = f"attempt {attempt.number}{where} {VERBS[attempt.outcome]}{took}{fault}"
     reason = errors.summary(attempt.error, at_most=400) or REASONS.get(attempt.cause or "", "")
     step = _step(
         shapes.ATTEMPTS[attempt.outcome],

@@ -102,7 +102,7 @@ class TestShow:
         shown = timeline.show(job, [lost], now=after(20))
 
         assert shown["steps"][1]["said"] == (
-            "attempt 1 on w was lost, no failure of its own, after 15 s:"
+            "attempt 1 on w was lost after 15 s, no failure of its own:"
             " its lease ended, and nothing was heard of the worker"
         )
 
