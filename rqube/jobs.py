@@ -178,6 +178,16 @@ class Job:
         )
 
     @property
+    def goes_first(self) -> bool:
+        """Tell whether it goes to the head of its queue: it was lost, or is urgent."""
+        return self.priority > 0 or self.losses > 0
+
+    @property
+    def waits_again(self) -> bool:
+        """Tell whether it has run since it became due: its worker left or vanished."""
+        return self.started_at is not None and self.started_at >= self.run_at
+
+    @property
     def is_final(self) -> bool:
         """Tell whether nothing runs or waits any more."""
         return self.state in FINAL

@@ -6,7 +6,6 @@ safe in any number of processes at once, and after being killed at any point.
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Sequence
 from datetime import timedelta
@@ -14,13 +13,13 @@ from datetime import timedelta
 from rqube import errors, logs
 from rqube.jobs import Job
 from rqube.queue.redis_queue import RedisQueue
-from rqube.store.reaping import REAP_AT_MOST, Reaped
+from rqube.store.reaping import Reaped
 from rqube.store.store import Store
 
 RELAY_AT_MOST = 1000
 """Jobs of one queue in one turn, so that no queue waits for another's backlog."""
-REAPER_SECONDS = 2.5
-"""A reaper that turns every second has not been away for so short a time."""
+REAPER_AWAY = timedelta(seconds=2.5)
+"""Who turns every second has not been away for so short a time."""
 THOROUGH_EVERY = 15
 """Turns of the reconciler in which it does not trust the counts: half a minute."""
 
@@ -111,39 +110,21 @@ class Reconciler:
         self._taken = taken
 
 
-class Reaper:
-    """Takes jobs from workers whose leases ended.
+def reap(store: Store, lease: timedelta) -> list[Reaped]:
+    """Take jobs from workers whose leases ended; gives the jobs and what became of them.
 
-    After an outage of Postgres every lease has ended, though the workers live: so whenever this
-    process could not look and reap for a while, began a moment ago and knows of no outage, or the
-    server just started, it waits one full lease first.
+    After an outage of Postgres every lease has ended, though the workers live. So after nobody
+    could look for a while, and when the server just started, they get one full lease first.
+
+    Raises:
+        StoreUnavailable: to be tried again.
     """
-
-    def __init__(self, lease: timedelta) -> None:
-        self._lease_seconds = lease.total_seconds()
-        # Until then, the leases that were renewed before have time left.
-        self._away_seconds = max(self._lease_seconds / 3, REAPER_SECONDS)
-        self._looked_at = float("-inf")
-        self._wait_until = 0.0
-
-    def turn(self, store: Store) -> list[Reaped]:
-        """Reap once; gives the jobs and what became of them.
-
-        Raises:
-            StoreUnavailable: to be tried again.
-        """
-        was_away = time.monotonic() - self._looked_at > self._away_seconds
-        uptime = store.leases.seconds_since_start()
-        now = time.monotonic()
-        if was_away:
-            self._wait_until = now + self._lease_seconds
-        is_early = now < self._wait_until or uptime < self._lease_seconds
-        # Nobody can renew in a database that only reads: so also the turn that takes none writes.
-        reaped = store.leases.reap(at_most=0 if is_early else REAP_AT_MOST)
-        self._looked_at = now
-        for job in reaped:
-            log.warning("recovery.lease_expired", job_id=job.id, queue=job.queue, state=job.state)
-        return reaped
+    # Until then, the leases that were renewed before have time left.
+    away = max(lease / 3, REAPER_AWAY)
+    reaped = store.leases.watch(lease, away=away)
+    for job in reaped:
+        log.warning("recovery.lease_expired", job_id=job.id, queue=job.queue, state=job.state)
+    return reaped
 
 
 def _push_missing(store: Store, queue: RedisQueue, *, is_thorough: bool) -> int:

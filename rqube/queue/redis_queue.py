@@ -52,7 +52,7 @@ class RedisQueue:
         )
 
     def push(self, jobs: Sequence[Job], *, is_relay: bool = False) -> list[UUID]:
-        """Append jobs to their queues; priority above 0 goes to the head, the highest first.
+        """Append jobs to their queues; some go to the head, those of the highest priority first.
 
         Gives the ids that did not fit: a queue's window is full, or older jobs of it wait in
         Postgres and only the relay may push.
@@ -199,7 +199,7 @@ class RedisQueue:
             arguments += [
                 job_id,
                 job.queue,
-                int(job.priority > 0),
+                int(job.goes_first),
                 message.moment(job.created_at),
                 message.description(job.task, job.params),
                 message.timeout(job.timeout.total_seconds()),
@@ -210,9 +210,9 @@ class RedisQueue:
 
 def _in_order_of_pushes(jobs: Sequence[Job]) -> Sequence[Job]:
     """Put what goes to the head first, the lowest priority first: the last push is at the head."""
-    heads = [job for job in jobs if job.priority > 0]
+    heads = [job for job in jobs if job.goes_first]
     if not heads:
         return jobs
     heads.reverse()
     heads.sort(key=lambda job: job.priority)
-    return [*heads, *(job for job in jobs if job.priority <= 0)]
+    return [*heads, *(job for job in jobs if not job.goes_first)]

@@ -101,38 +101,45 @@ class Dispatch:
             return connection.execute(FORGET).rowcount
 
 
+# Materialised: a plan that ran the inner part again would mark more than the limit.
 TAKE: LiteralString = (
     """
+    WITH due AS MATERIALIZED (               -- through jobs_undispatched
+        SELECT id
+          FROM jobs
+         WHERE queue = %(queue)s
+           AND state = 'queued'
+           AND dispatched_at IS NULL
+           AND run_at <= clock_timestamp()
+           AND (held_until IS NULL OR held_until <= clock_timestamp())
+           AND (%(tasks)s::text[] IS NULL OR task = ANY (%(tasks)s))
+         ORDER BY priority DESC, run_at, id
+         LIMIT %(limit)s
+           FOR UPDATE SKIP LOCKED
+    )
     UPDATE jobs
        SET dispatched_at = clock_timestamp()
-     WHERE id IN (SELECT id                  -- through jobs_undispatched
-                    FROM jobs
-                   WHERE queue = %(queue)s
-                     AND state = 'queued'
-                     AND dispatched_at IS NULL
-                     AND run_at <= clock_timestamp()
-                     AND (held_until IS NULL OR held_until <= clock_timestamp())
-                     AND (%(tasks)s::text[] IS NULL OR task = ANY (%(tasks)s))
-                   ORDER BY priority DESC, run_at, id
-                   LIMIT %(limit)s
-                     FOR UPDATE SKIP LOCKED)
+     WHERE id IN (SELECT id FROM due)
  RETURNING """  # noqa: S608 - constants of ours
     + JOB_COLUMNS
 )
 
 TAKE_BACK: LiteralString = """
+    WITH old AS MATERIALIZED (               -- through jobs_dispatched
+        SELECT id
+          FROM jobs
+         WHERE queue = %(queue)s
+           AND state = 'queued'
+           AND dispatched_at < clock_timestamp() - make_interval(secs => %(settled)s)
+           AND run_at <= clock_timestamp()
+           AND task = ANY (%(tasks)s)
+         ORDER BY dispatched_at
+         LIMIT %(limit)s
+           FOR UPDATE SKIP LOCKED
+    )
     UPDATE jobs
        SET dispatched_at = clock_timestamp()
-     WHERE id IN (SELECT id                  -- through jobs_dispatched
-                    FROM jobs
-                   WHERE queue = %(queue)s
-                     AND state = 'queued'
-                     AND dispatched_at < clock_timestamp() - make_interval(secs => %(settled)s)
-                     AND run_at <= clock_timestamp()
-                     AND task = ANY (%(tasks)s)
-                   ORDER BY dispatched_at
-                   LIMIT %(limit)s
-                     FOR UPDATE SKIP LOCKED)
+     WHERE id IN (SELECT id FROM old)
  RETURNING id::text
 """
 
@@ -149,21 +156,30 @@ WAITING_QUEUES: LiteralString = """
      ORDER BY name
 """
 
+# Through the primary key, and locking the rows by id first: leases.py says why.
 GIVE_BACK: LiteralString = """
     UPDATE jobs
        SET dispatched_at = NULL
-      FROM unnest(%(ids)s::uuid[]) AS missed (id)
+      FROM (SELECT waiting.id
+              FROM unnest(%(ids)s::uuid[]) AS missed (id)
+              JOIN jobs AS waiting ON waiting.id = missed.id
+             WHERE waiting.state || '' = 'queued'
+             ORDER BY waiting.id
+               FOR NO KEY UPDATE OF waiting) AS missed
      WHERE jobs.id = missed.id
-       AND state || '' = 'queued'            -- through the primary key, as in leases.py
 """
 
 HOLD: LiteralString = """
     UPDATE jobs
        SET dispatched_at = NULL,
            held_until = clock_timestamp() + make_interval(secs => %(rest)s)
-      FROM unnest(%(ids)s::uuid[]) AS unknown (id)
+      FROM (SELECT waiting.id
+              FROM unnest(%(ids)s::uuid[]) AS unknown (id)
+              JOIN jobs AS waiting ON waiting.id = unknown.id
+             WHERE waiting.state || '' = 'queued'
+             ORDER BY waiting.id
+               FOR NO KEY UPDATE OF waiting) AS unknown
      WHERE jobs.id = unknown.id
-       AND state || '' = 'queued'            -- through the primary key, as in leases.py
 """
 
 COUNTS: LiteralString = """
@@ -202,6 +218,11 @@ BEGIN_EPOCH: LiteralString = """
 FORGET: LiteralString = """
     UPDATE jobs
        SET dispatched_at = NULL
-     WHERE state = 'queued'
-       AND dispatched_at IS NOT NULL
+      FROM (SELECT id
+              FROM jobs
+             WHERE state = 'queued'
+               AND dispatched_at IS NOT NULL
+             ORDER BY id                     -- as whoever claims them
+               FOR NO KEY UPDATE) AS waiting
+     WHERE jobs.id = waiting.id
 """

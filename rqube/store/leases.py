@@ -130,21 +130,26 @@ class Leases:
                 },
             )
 
-    def reap(self, at_most: int = reaping.REAP_AT_MOST) -> list[Reaped]:
+    def reap(self) -> list[Reaped]:
         """Take jobs from workers whose leases ended: queue them again, isolated.
 
         Safe in any number of processes at once.
+        """
+        with self._database.transaction() as connection:
+            return reaping.reap(connection)
+
+    def watch(self, lease: timedelta, *, away: timedelta) -> list[Reaped]:
+        """Reap as `reap` does, unless those who hold leases may not have been able to renew them.
+
+        That is for one `lease` after no process called this for longer than `away`.
 
         Raises:
             StoreUnavailable: also when the database can be read but not written.
         """
         with self._database.transaction() as connection:
-            return reaping.reap(connection, at_most)
-
-    def seconds_since_start(self) -> float:
-        """Tell for how long the server has been up."""
-        with self._database.transaction() as connection:
-            return reaping.seconds_since_start(connection)
+            if not reaping.watch(connection, lease, away=away):
+                return []
+            return reaping.reap(connection)
 
 
 def claim(connection: Connection, holder: Holder, ids: Sequence[str]) -> list[Claim]:
@@ -190,7 +195,9 @@ CLAIM: LiteralString = """
      WHERE jobs.id = wanted.id
  RETURNING jobs.id::text, attempt, task, params, queue, extract(epoch FROM timeout)::float8,
            failures, max_attempts, crashes, isolated,
-           extract(epoch FROM clock_timestamp() - run_at)::float8
+           extract(epoch FROM clock_timestamp()
+                              - greatest(run_at, CASE WHEN losses > 0 THEN dispatched_at END)
+                   )::float8                -- a job that was lost ran since it was due
 """
 
 RECLAIM: LiteralString = """

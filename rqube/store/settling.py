@@ -61,9 +61,10 @@ SETTLE: LiteralString = """
                lease_until = NULL,
                finished_at = CASE WHEN outcome.state <> 'queued' OR jobs.cancel_requested
                                   THEN clock_timestamp() END,
-               run_at = CASE WHEN outcome.state = 'queued'
-                             THEN clock_timestamp() + make_interval(secs => outcome.retry)
-                             ELSE jobs.run_at END,
+               run_at = CASE WHEN outcome.state <> 'queued'
+                               OR (outcome.outcome = 'lost' AND outcome.retry = 0)
+                             THEN jobs.run_at  -- handed back, it keeps its place: see reaping.py
+                             ELSE clock_timestamp() + make_interval(secs => outcome.retry) END,
                dispatched_at = CASE WHEN outcome.state <> 'queued' THEN jobs.dispatched_at END
           FROM (SELECT outcome.*
                   FROM unnest(%(ids)s::uuid[], %(attempts)s::int[], %(states)s::text[],

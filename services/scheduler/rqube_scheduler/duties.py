@@ -48,7 +48,7 @@ class Duties:
         self._queue = queue
         self._submitter = Submitter(store, queue)
         self._reconciler = recovery.Reconciler()
-        self._reaper = recovery.Reaper(lease)
+        self._lease = lease
         self._sweeper = sweeping.Sweeper(ages)
         for state in ages:
             metrics.JOBS_DELETED.labels(state)  # counted from 0
@@ -66,7 +66,7 @@ class Duties:
                 Step("reconcile", self.reconcile, every=2 * second),
             ],
         )
-        # Alone: a reaper that is held up takes the pause for an outage, and waits another lease.
+        # Alone: a reaper that is held up makes the pause look like an outage, and all wait a lease.
         leases = Loop("leases", [Step("reap", self.reap, every=second)])
         census = Loop(
             "census",
@@ -124,7 +124,7 @@ class Duties:
 
     def reap(self) -> None:
         """Take jobs from workers whose leases ended."""
-        for job in self._reaper.turn(self._store):
+        for job in recovery.reap(self._store, self._lease):
             metrics.JOBS_ABANDONED.labels(metrics.queue_label(job.queue)).inc()
             if job.state == JobState.QUEUED:
                 metrics.jobs_enqueued(job.queue, job.task, metrics.Source.PREEMPTED).inc()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -16,9 +16,10 @@ from rqube import errors, recovery
 from rqube.jobs import JobState
 from rqube.queue import keys
 from rqube.queue.redis_queue import RedisQueue
-from rqube.recovery import Reaper, Reconciler
+from rqube.recovery import Reconciler
 from rqube.store.store import Store
 from rqube.submission import Submitter
+from rqube.tasks.task import SubmitOptions
 from tests.factories import make_holder
 from tests.queued_ids import TAKEN_SECONDS, make_claims, waiting
 from tests.racing import run_together
@@ -131,27 +132,22 @@ class TestReconciler:
         assert queue.client.smembers(keys.PAUSED) == {b"held"}
 
 
-class TestReaper:
+class TestReap:
     LEASE = timedelta(milliseconds=200)
 
     @pytest.fixture
     def expired(self, store: Store, submitter: Submitter) -> list[UUID]:
-        """Jobs whose worker is dead."""
+        """Jobs whose worker is dead, on a server where somebody looks after the leases."""
         ids = submit(submitter, "demo.noop", count=3)
         store.leases.claim(make_holder(lease=timedelta(0)), [str(job_id) for job_id in ids])
+        look(store, ago=timedelta(0))
         return ids
-
-    def reaper(self) -> Reaper:
-        """Make a reaper that may reap at once, because it has looked a moment ago."""
-        made = Reaper(self.LEASE)
-        made._looked_at = time.monotonic()
-        return made
 
     def test_queues_the_jobs_of_dead_workers_again(
         self, store: Store, expired: list[UUID], queue: RedisQueue
     ) -> None:
         """Nobody's fault: a loss, and the relay pushes it at once."""
-        reaped = self.reaper().turn(store)
+        reaped = recovery.reap(store, self.LEASE)
         recovery.relay(store, queue)
 
         jobs = [store.jobs.get(job_id) for job_id in expired]
@@ -166,58 +162,99 @@ class TestReaper:
         reaped: list[str] = []
 
         def reap() -> None:
-            reaped.extend(job.id for job in self.reaper().turn(store))
+            reaped.extend(job.id for job in recovery.reap(store, self.LEASE))
 
         run_together([reap] * 4)
 
         assert sorted(reaped) == sorted(map(str, expired))
 
-    def test_waits_one_lease_when_it_began(self, store: Store, expired: list[UUID]) -> None:
-        """It may have been started by the outage that kept the workers from renewing."""
-        reaper = Reaper(self.LEASE)
-        began = time.monotonic()
-
-        first = reaper.turn(store)
-        reaped = wait_until(lambda: reaper.turn(store), otherwise="a lease to pass")
-
-        assert first == []
-        assert len(reaped) == len(expired)
-        assert time.monotonic() - began >= self.LEASE.total_seconds()
-
-    def test_waits_one_lease_after_it_was_away(
-        self, store: Store, expired: list[UUID], monkeypatch: pytest.MonkeyPatch
+    def test_puts_them_before_those_that_wait(
+        self, store: Store, submitter: Submitter, queue: RedisQueue, expired: list[UUID]
     ) -> None:
-        """Workers that live renew first; their jobs must not run twice."""
-        monkeypatch.setattr(recovery, "REAPER_SECONDS", 0.0)
-        reaper = self.reaper()
-        away_until = time.monotonic() + self.LEASE.total_seconds()
-        wait_until(lambda: time.monotonic() > away_until, otherwise="an outage")
+        """They had their turn already; urgent ones go before them all the same."""
+        later = [
+            job_id
+            for priority in (9, 0, -1)
+            for job_id in submit(submitter, "demo.noop", options=SubmitOptions(priority=priority))
+        ]
+        queue.client.delete(keys.waiting("default"))
+        store.dispatch.give_back(later)
 
-        first = reaper.turn(store)
-        reaped = wait_until(lambda: reaper.turn(store), otherwise="a lease to pass")
+        recovery.reap(store, self.LEASE)
+        recovery.relay(store, queue)
+
+        urgent, *others = later
+        expected = [urgent, *expired, *others]
+        assert waiting(queue.client) == [str(job_id) for job_id in expected]
+
+    def test_puts_them_at_the_head_of_a_long_queue(
+        self, store: Store, submitter: Submitter, queue: RedisQueue, expired: list[UUID]
+    ) -> None:
+        """In Redis, too, where a window of ids waits."""
+        [waits] = submit(submitter, "demo.noop")
+
+        recovery.reap(store, self.LEASE)
+        recovery.relay(store, queue)
+
+        assert waiting(queue.client)[-4:] == [*map(str, expired), str(waits)]
+
+    def test_waits_one_lease_when_nobody_looked(self, store: Store, expired: list[UUID]) -> None:
+        """In an outage nobody can renew; who lives does so first, and nothing runs twice."""
+        look(store, ago=recovery.REAPER_AWAY * 2)
+
+        first = recovery.reap(store, self.LEASE)
+        look_from, looked_at = watch(store)
+        reaped = wait_until(lambda: recovery.reap(store, self.LEASE), otherwise="a lease to pass")
 
         assert first == []
+        assert look_from - looked_at == self.LEASE
         assert len(reaped) == len(expired)
 
-    def test_takes_a_database_that_cannot_be_written_for_an_outage(
+    @pytest.mark.usefixtures("expired")
+    def test_takes_a_clock_that_was_set_back_for_an_outage(self, store: Store) -> None:
+        """As after a fail-over to a machine whose clock is behind."""
+        look(store, ago=-recovery.REAPER_AWAY * 2)
+
+        assert recovery.reap(store, self.LEASE) == []
+        assert wait_until(lambda: recovery.reap(store, self.LEASE), otherwise="a lease to pass")
+
+    def test_waits_one_lease_after_the_server_started(
         self, store: Store, expired: list[UUID]
     ) -> None:
+        """However short it was down: all have to connect again first."""
+        with psycopg.connect(store.database.url) as connection:
+            row = connection.execute("SELECT clock_timestamp() - pg_postmaster_start_time()")
+            [[uptime]] = row.fetchall()
+
+        assert recovery.reap(store, uptime + timedelta(minutes=1)) == []
+        assert len(recovery.reap(store, self.LEASE)) == len(expired)
+
+    @pytest.mark.usefixtures("expired")
+    def test_takes_a_database_that_cannot_be_written_for_an_outage(self, store: Store) -> None:
         """Reading works on a replica, while no worker can renew."""
-        reaper = self.reaper()
-        reaper._away_seconds = self.LEASE.total_seconds()
-        limit = time.monotonic() + 3 * self.LEASE.total_seconds()
-        refused = []
         with psycopg.connect(store.database.url, autocommit=True) as admin:
             set_read_only(admin, is_read_only=True)
             try:
-                while time.monotonic() < limit:
-                    refused.append(is_refused(reaper, store))
+                with pytest.raises(errors.StoreUnavailable):
+                    recovery.reap(store, self.LEASE)
             finally:
                 set_read_only(admin, is_read_only=False)
 
-        assert all(refused)  # also the turns that would have taken none
-        assert wait_until(lambda: turn(reaper, store), otherwise="a turn") == [[]]
-        assert len(wait_until(lambda: reaper.turn(store), otherwise="a lease")) == len(expired)
+
+def look(store: Store, *, ago: timedelta) -> None:
+    """Let somebody have looked after the leases, so long ago."""
+    with psycopg.connect(store.database.url) as connection:
+        connection.execute(
+            "UPDATE lease_watch SET looked_at = clock_timestamp() - %s, reap_from = 'epoch'", [ago]
+        )
+
+
+def watch(store: Store) -> tuple[datetime, datetime]:
+    """Read from when on jobs are reaped, and when somebody looked last."""
+    with psycopg.connect(store.database.url) as connection:
+        rows = connection.execute("SELECT reap_from, looked_at FROM lease_watch").fetchall()
+    [[reap_from, looked_at]] = rows
+    return reap_from, looked_at
 
 
 def set_read_only(admin: psycopg.Connection[Any], *, is_read_only: bool) -> None:
@@ -233,20 +270,3 @@ def set_read_only(admin: psycopg.Connection[Any], *, is_read_only: bool) -> None
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE datname = current_database() AND application_name LIKE 'rqube %'"
     )
-
-
-def is_refused(reaper: Reaper, store: Store) -> bool:
-    """Take a turn; tell whether Postgres refused it."""
-    try:
-        reaper.turn(store)
-    except errors.StoreUnavailable:
-        return True
-    return False
-
-
-def turn(reaper: Reaper, store: Store) -> list[object]:
-    """Take a turn that succeeds; give its answer in a list, else an empty one."""
-    try:
-        return [reaper.turn(store)]
-    except errors.StoreUnavailable:
-        return []

@@ -264,13 +264,15 @@ class TestWorker:
             ids = submit(submitter, "tests.thread_sleep", count=4, seconds=1.0)
             running(store, ids)
             first.kill()
-        reaper = recovery.Reaper(timedelta(seconds=2))
+        lease = timedelta(seconds=2)
         queue = RedisQueue.of(settings)
-        wait_until(
-            lambda: (reaper.turn(store), all(store.jobs.get(i).losses == 1 for i in ids))[1],
-            within=20.0,
-            otherwise="the leases to end",
-        )
+        reaped: set[str] = set()
+
+        def are_reaped() -> bool:
+            reaped.update(job.id for job in recovery.reap(store, lease))
+            return reaped == {str(job_id) for job_id in ids}
+
+        wait_until(are_reaped, within=20.0, otherwise="the leases to end")
         recovery.relay(store, queue)
         with worker(settings, store, tmp_path, "second", **changes):
             jobs = ended(store, ids)

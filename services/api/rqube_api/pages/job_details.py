@@ -112,7 +112,7 @@ def _waits_because(job: Job, queue: QueueState | None, now: datetime) -> str:
         return f"Tries again {again}, after {failure}" + (f": {reason}" if reason else ".")
     if job.run_at > now:
         return f"Is due {wording.relative(job.run_at, now=now)}."
-    waits = f"Waits for {wording.duration(now - job.run_at)}"
+    waits = "Waits again" if job.waits_again else f"Waits for {wording.duration(now - job.run_at)}"
     if queue is None:
         return f"{waits}."
     if queue.paused_at is not None:

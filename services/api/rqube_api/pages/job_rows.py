@@ -77,7 +77,7 @@ def _queued(job: Job, now: datetime) -> str:
         return f"tries again {wording.relative(job.run_at, now=now)} · {why}"
     if job.run_at > now:
         return f"is due {wording.relative(job.run_at, now=now)}"
-    return f"waits {wording.duration(now - job.run_at)}"
+    return "waits again" if job.waits_again else f"waits {wording.duration(now - job.run_at)}"
 
 
 def _running(job: Job, now: datetime) -> str:

@@ -95,6 +95,7 @@ class TestLoss:
 
         job = store.jobs.get(UUID(claimed.id))
         assert (job.state, job.losses, job.failures, job.crashes) == (JobState.QUEUED, 1, 0, 0)
+        assert job.waits_again  # at its old place: it keeps its time
         assert claim(store, claimed.id).attempt == 2
 
     def test_does_not_end_a_suspicion(self, store: Store) -> None:
