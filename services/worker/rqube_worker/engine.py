@@ -29,6 +29,7 @@ from rqube_worker.direct import DirectClaims
 from rqube_worker.events import Arrived, Ended, Event, Poke, Silence
 from rqube_worker.nursery import deaths
 from rqube_worker.refusals import Refusals
+from rqube_worker.rest import Rest
 from rqube_worker.running import Lane as JobLane
 from rqube_worker.running import Running, RunningTable
 from rqube_worker.settling import Settling
@@ -39,7 +40,6 @@ LINGER_SECONDS = 0.002
 """Under load the loop collects endings for so long: larger batches, fewer commits."""
 IDLE_SECONDS = 1.0
 """Longest sleep of the loop; queues that are paused are looked at again after it."""
-LONGEST_REST_SECONDS = 2.0
 MOST_RECORDS = 10_000
 """RQ records that wait for Redis; beyond it the oldest are given up, as they decide nothing."""
 
@@ -87,9 +87,8 @@ class Engine:
         self._closed: frozenset[int] = frozenset()
         self._looked_at_closed = 0.0
         self._may_have_more = True
-        self._redis_rests_until = 0.0
-        self._redis_rest = 0.1
-        self._store_rest = 0.1
+        self._redis_rests = Rest()
+        self._store_rests = Rest()
         self._working_seconds = 0.0
         self._slots_in_use = 0
 
@@ -104,8 +103,8 @@ class Engine:
                 self._take_directly()
             except errors.StoreUnavailable as error:
                 log.warning("worker.postgres_unavailable", error=str(error))
-                threading.Event().wait(self._store_rest * random.random())  # noqa: S311 - jitter
-                self._store_rest = min(self._store_rest * 2, LONGEST_REST_SECONDS)
+                self._store_rests.begin(waited_seconds=0.0)  # nothing goes on without it
+                threading.Event().wait(self._store_rests.seconds_left)
             except Exception:
                 log.exception("worker.turn_failed")
                 threading.Event().wait(IDLE_SECONDS)
@@ -154,6 +153,7 @@ class Engine:
                     self._armed.discard(position)
                     self._arrived.append((position, job_id))
                     self._may_have_more = True
+                    self._redis_rests.end()  # it answers a waiter
                 case Silence():
                     self._may_have_more = True
                 case Poke():
@@ -164,7 +164,7 @@ class Engine:
     def _has_work(self) -> bool:
         if self._settling or self._deliveries:
             return True
-        if self._redis_rests():
+        if self._redis_rests:
             return self.free > 0 and self._direct.is_due()
         wants = self.free > 0 and self._may_have_more
         return bool(wants or self._records or self._arrived)
@@ -178,12 +178,10 @@ class Engine:
                 if position not in self._armed and position not in self._closed:
                     self._armed.add(position)
                     self.arm(position)
-        if self._redis_rests():
-            return max(0.01, self._redis_rests_until - time.monotonic())
-        return IDLE_SECONDS
+        return min(self._redis_rests.seconds_left, IDLE_SECONDS) or IDLE_SECONDS
 
     def _turn_redis(self) -> None:
-        if self._redis_rests():
+        if self._redis_rests:
             return
         if self._direct.is_due():
             self._may_have_more = True  # Redis is asked first, also for what is closed now
@@ -192,6 +190,7 @@ class Engine:
             return
         records, self._records = self._records[:BATCH], self._records[BATCH:]
         working_seconds, self._working_seconds = self._working_seconds, 0.0
+        began = time.monotonic()
         try:
             batch = self._claims.turn(
                 records,
@@ -207,10 +206,9 @@ class Engine:
             # Ids that arrived are on the intermediate lists: the reconciler puts them back.
             self._arrived = []
             self._may_have_more = True
-            self._redis_rests_until = time.monotonic() + self._redis_rest * random.random()  # noqa: S311 - jitter
-            self._redis_rest = min(self._redis_rest * 2, LONGEST_REST_SECONDS)
+            self._redis_rests.begin(waited_seconds=time.monotonic() - began)
             return
-        self._redis_rest = 0.1
+        self._redis_rests.end()
         self._direct.redis_answered()
         self._arrived = []
         if wanted > 0:
@@ -225,7 +223,7 @@ class Engine:
         What is taken is claimed in the next turn.
         """
         wanted = min(self.free, BATCH) - len(self._deliveries)
-        is_away = self._redis_rests()
+        is_away = bool(self._redis_rests)
         if wanted > 0 and (is_away or not self._may_have_more) and self._direct.is_due():
             closed = frozenset[int]() if is_away else self._closed
             self._deliveries += self._direct.take(wanted, closed=closed)
@@ -241,7 +239,7 @@ class Engine:
         lease_ends = time.monotonic() + self._holder.lease.total_seconds()
         settled, claims = self._settling.turn([job_id for job_id in deliveries if IS_UUID(job_id)])
         self._deliveries = []
-        self._store_rest = 0.1
+        self._store_rests.end()
         for running, outcome, is_ours in settled:
             self._settled(running, outcome, is_ours=is_ours)
         for claim in claims:
@@ -284,13 +282,10 @@ class Engine:
             observe.fenced("settle")
             log.warning("job.fenced", job_id=outcome.id, attempt=outcome.attempt)
 
-    def _redis_rests(self) -> bool:
-        return time.monotonic() < self._redis_rests_until
-
     def _finish_drain(self) -> None:
         if not (self.draining and self.may_leave and self.events.empty()):
             return
         if self.running or self._settling or self._deliveries:
             return
-        if self._redis_rests() or not (self._records or self._arrived):
+        if self._redis_rests or not (self._records or self._arrived):
             self.drained.set()
