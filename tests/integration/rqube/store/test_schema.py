@@ -16,6 +16,21 @@ from rqube.store.database import Database
 from tests.databases import empty_database
 from tests.waiting import wait_until
 
+CONSTRAINTS = "what its constraints say"
+COLUMNS = (
+    b"SELECT relname, attname, format_type(atttypid, atttypmod)"
+    b" || CASE WHEN attnotnull THEN ' not null' ELSE '' END"
+    b" || CASE WHEN atthasdef THEN '' ELSE ' without default' END"
+    b" FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid"
+    b" WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND attnum > 0"
+    b" AND NOT attisdropped"
+    b" UNION ALL "
+    b"SELECT relname, 'what its constraints say',"
+    b" string_agg(pg_get_constraintdef(pg_constraint.oid), '; ' ORDER BY conname)"
+    b" FROM pg_class LEFT JOIN pg_constraint ON conrelid = pg_class.oid"
+    b" AND contype <> 'n'"
+    b" WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' GROUP BY relname"
+)
 MIGRATE = "import sys; from rqube.store import schema; schema.migrate(sys.argv[1])"
 
 
@@ -139,6 +154,30 @@ class TestFiles:
         names = [file.name for file in schema.files()]
 
         assert [name[:4] for name in names] == [f"{n:04}" for n in range(1, len(names) + 1)]
+
+    def test_leave_the_release_before_what_it_uses(self, empty: str) -> None:
+        """While pods are replaced, it works on the schema of the next one: files only add."""
+        before: dict[str, dict[str, str]] = {}
+        for file in schema.files():
+            execute(empty, file.sql.encode())
+            after = tables(empty)
+            for table, columns in before.items():
+                kept = {name: after[table].get(name) for name in columns}
+                added = [after[table][name] for name in after[table].keys() - columns.keys()]
+                assert kept == columns, file.name
+                assert not any(kind.endswith("not null without default") for kind in added), (
+                    file.name
+                )
+                assert after[table][CONSTRAINTS] == columns[CONSTRAINTS], file.name
+            before = after
+
+
+def tables(url: str) -> dict[str, dict[str, str]]:
+    """Describe each table: the types of its columns, what an insert must give, and its rules."""
+    found: dict[str, dict[str, str]] = {}
+    for table, column, kind in execute(url, COLUMNS):
+        found.setdefault(str(table), {})[str(column)] = str(kind)
+    return found
 
 
 def holds_lock(url: str) -> bool:
