@@ -18,10 +18,10 @@ class FaultProxy:
     """Passes bytes between its clients and a server until told otherwise."""
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        self._upstream = (parts.hostname or "127.0.0.1", parts.port or 0)
+        self._upstream = _address(url)
         self._listener = socket.create_server(("127.0.0.1", 0))
         port = self._listener.getsockname()[1]
+        parts = urlsplit(url)
         before, _, _ = parts.netloc.rpartition("@")
         self.url = parts._replace(netloc=f"{before}@127.0.0.1:{port}").geturl()
         """The server's address by way of the proxy."""
@@ -51,6 +51,13 @@ class FaultProxy:
             sockets, self._sockets = self._sockets, set()
         for one in sockets:
             _reset(one)
+
+    def switch(self, url: str) -> None:
+        """Reset every connection, and lead those to come to another server."""
+        self.refuse()
+        with self._lock:
+            self._upstream = _address(url)
+        self.recover()
 
     def freeze(self) -> None:
         """Keep connections open, accept new ones, and pass nothing."""
@@ -87,12 +94,13 @@ class FaultProxy:
         if self._refuses:
             _reset(client)
             return
+        upstream = self._upstream
         try:
-            server = socket.create_connection(self._upstream)
+            server = socket.create_connection(upstream)
         except OSError:
             _reset(client)
             return
-        if not self._keep(client, server):
+        if not self._keep(client, server, upstream=upstream):
             _reset(client)
             _reset(server)
             return
@@ -102,12 +110,13 @@ class FaultProxy:
         ).start()
         self._pass(client, server, is_cut, is_reply=False)
 
-    def _keep(self, *sockets: socket.socket) -> bool:
-        """Note what `refuse` must reset; it may have been called a moment ago."""
+    def _keep(self, *sockets: socket.socket, upstream: tuple[str, int]) -> bool:
+        """Note what `refuse` must reset; it or `switch` may have been called a moment ago."""
         with self._lock:
-            if not self._refuses:
+            is_wanted = not self._refuses and upstream == self._upstream
+            if is_wanted:
                 self._sockets |= set(sockets)
-            return not self._refuses
+            return is_wanted
 
     def _pass(
         self,
@@ -145,6 +154,11 @@ def fault_proxy(url: str) -> Iterator[FaultProxy]:
         yield proxy
     finally:
         proxy.close()
+
+
+def _address(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    return parts.hostname or "127.0.0.1", parts.port or 0
 
 
 def _reset(one: socket.socket) -> None:

@@ -124,4 +124,5 @@ def _is_ready(data: Path, process: Process) -> bool:
     except FileNotFoundError:
         return False
     # The first line is the process, the eighth its state; pg_ctl reads the same.
-    return lines[:1] == [str(process.pid)] and [line.strip() for line in lines[7:8]] == ["ready"]
+    state = "".join(lines[7:8]).strip()
+    return lines[:1] == [str(process.pid)] and state in {"ready", "standby"}

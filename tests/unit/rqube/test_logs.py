@@ -193,6 +193,7 @@ class TestSecrets:
             "https://user:hun@ter2@host/path",
             "host=db password=hunter2 dbname=rqube",
             "host=db PASSWORD='hunter2' dbname=rqube",
+            "postgresql://rqube:hunter2@db-1:5432,db-2:5432/rqube?target_session_attrs=read-write",
             "postgresql://db/rqube?user=rqube&password=hunter2&sslmode=require",
             "{'password': 'hunter2', 'host': 'db'}",
             "Authorization: Bearer hunter2",
