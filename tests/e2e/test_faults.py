@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import secrets
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -24,6 +21,7 @@ from rqube.dev.servers import Server
 from rqube.settings import Settings
 from rqube.store import schema
 from tests.api_client import Document
+from tests.careful_client import Client, fetching, submitting
 from tests.e2e import stack as stacks
 from tests.e2e.stack import Stack
 from tests.origin import Origin, Page
@@ -34,7 +32,6 @@ AGAIN_SECONDS = 30.0
 """Within this time, the jobs of a killed worker have run again."""
 PATIENCE_SECONDS = 60.0
 EXIT_SECONDS = 30.0
-SUBMIT_EVERY_SECONDS = 0.03
 SECOND = timedelta(seconds=1)
 
 
@@ -59,16 +56,6 @@ class OwnServer:
     def close(self) -> None:
         """Stop it in order."""
         self._running.stop()
-
-
-@dataclass(slots=True)
-class Client:
-    """What became of what one client asked for."""
-
-    paths: list[str] = field(default_factory=list)
-    """What its accepted jobs fetch."""
-    accepted: list[Document] = field(default_factory=list)
-    refused: list[httpx.Response] = field(default_factory=list)
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +113,7 @@ class TestKilledWorker:
         urls = [origin.serve(path, Page(after_seconds=2.0)) for path in paths]
         victim = stack.start_worker(RQUBE_QUEUES="victim", RQUBE_THREADS="8")
         stack.wait_until_up()
-        jobs = stack.submit_batch([_fetching(url, queue="victim") for url in urls])
+        jobs = stack.submit_batch([fetching(url, queue="victim") for url in urls])
         wait_until(
             lambda: all(visits.now for visits in origin.all_visits(paths)),
             otherwise="eight requests at a time",
@@ -151,7 +138,7 @@ class TestFlushedRedis:
         paths = [f"/flushed/{number}" for number in range(500)]
         urls = [origin.serve(path, Page()) for path in paths]
         stack.post("/api/v1/queues/flushed/pause")
-        stack.submit_batch([_fetching(url, queue="flushed", tags=["flushed"]) for url in urls])
+        stack.submit_batch([fetching(url, queue="flushed", tags=["flushed"]) for url in urls])
         wait_until(
             # Some may be there twice: the flush of a test before may just be mended.
             lambda: len(set(client.lrange("rq:queue:flushed", 0, -1))) == 500,
@@ -170,9 +157,9 @@ class TestFlushedRedis:
         self, stack: Stack, origin: Origin, client: redis.Redis
     ) -> None:
         """FLUSHALL while jobs are submitted and run, three times: each job runs, once."""
-        with _submitting(stack, origin, "flushed-at-work") as busy:
-            for number in range(1, 4):
-                _wait_for(busy.accepted, 20 * number)
+        with submitting(stack, origin, "flushed-at-work") as busy:
+            for _ in range(3):
+                busy.wait_for_more()
                 client.flushall()
         jobs = stack.ended(*busy.accepted)
 
@@ -187,12 +174,12 @@ class TestKilledRedis:
         """Jobs are accepted all the time, and run when it is back; RQ shows the worker again."""
         services = list(stack.services)
 
-        with _submitting(stack, origin, "redis") as busy:
-            _wait_for(busy.accepted, 10)
+        with submitting(stack, origin, "redis") as busy:
+            busy.wait_for_more()
             own_redis.kill()
-            _wait_for(busy.accepted, len(busy.accepted) + 20)
+            busy.wait_for_more()
             own_redis.start()
-            _wait_for(busy.accepted, len(busy.accepted) + 10)
+            busy.wait_for_more()
         jobs = stack.ended(*busy.accepted)
 
         assert busy.refused == []
@@ -212,14 +199,14 @@ class TestKilledPostgres:
         """Clients get 503 meanwhile; what runs goes on, and no service leaves."""
         services = list(stack.services)
 
-        with _submitting(stack, origin, "postgres") as busy:
+        with submitting(stack, origin, "postgres") as busy:
             running = stack.submit("demo.long", params={"duration_seconds": 12})
             stack.wait_until_running(running)
-            _wait_for(busy.accepted, 10)
+            busy.wait_for_more()
             own_postgres.kill()
-            _wait_for(busy.refused, 2)
+            busy.wait_until_refused()
             own_postgres.start()
-            _wait_for(busy.accepted, len(busy.accepted) + 10)
+            busy.wait_for_more()
         jobs = stack.ended(*busy.accepted, running)
 
         assert {answer.status_code for answer in busy.refused} == {503}
@@ -273,7 +260,7 @@ class TestSigterm:
         name = stack.name_of(leaving)
         paths = [f"/sigterm/{number}" for number in range(150)]
         urls = [origin.serve(path, Page(after_seconds=0.5)) for path in paths]
-        stack.submit_batch([_fetching(url, tags=["sigterm"]) for url in urls])
+        stack.submit_batch([fetching(url, tags=["sigterm"]) for url in urls])
         wait_until(
             lambda: {None, name} <= {job["worker"] for job in stack.jobs(tag="sigterm")},
             otherwise="jobs that run on it, and jobs that wait",
@@ -317,39 +304,6 @@ class TestSigterm:
 
         assert status == 0
         assert {one["outcome"] for one in stack.occurrences(schedule)} == {"fired"}
-
-
-@contextmanager
-def _submitting(stack: Stack, origin: Origin, name: str) -> Iterator[Client]:
-    """Submit jobs from another thread, one after the other, for as long as this is entered."""
-    client, stop = Client(), threading.Event()
-
-    def submit() -> None:
-        while not stop.wait(SUBMIT_EVERY_SECONDS):
-            path = f"/{name}/{len(client.accepted)}"
-            body = _fetching(origin.serve(path, Page()))
-            answer = stack.http.post("/api/v1/jobs", json=body)
-            if answer.status_code == httpx.codes.CREATED:
-                client.paths.append(path)
-                client.accepted.append(answer.json())
-            else:
-                client.refused.append(answer)
-
-    with ThreadPoolExecutor(1) as threads:
-        submitting = threads.submit(submit)
-        try:
-            yield client
-        finally:
-            stop.set()
-        submitting.result()
-
-
-def _fetching(url: str, **body: object) -> Document:
-    return {"task": "url.length", "params": {"url": url}, **body}
-
-
-def _wait_for(answers: Sequence[object], count: int) -> None:
-    wait_until(lambda: len(answers) >= count, within=PATIENCE_SECONDS, otherwise=f"{count} answers")
 
 
 def _check_that_each_ran_once(client: Client, jobs: Sequence[Document], origin: Origin) -> None:
