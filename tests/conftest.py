@@ -124,6 +124,20 @@ def clean_servers(postgres_url: str, redis_url: str) -> Settings:
     return Settings(postgres_url=postgres_url, redis_url=redis_url)
 
 
+@pytest.hookimpl
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests measured and recorded with `record_property`, in whatever process."""
+    figures = [
+        f"{name}: {value}"
+        for report in terminalreporter.getreports("passed")
+        for name, value in report.user_properties
+    ]
+    if figures:
+        terminalreporter.section("figures")
+        for figure in sorted(figures):
+            terminalreporter.line(figure)
+
+
 def _local_only(connect: Callable[..., object]) -> Callable[..., object]:
     def guarded(self: socket.socket, address: object) -> object:
         if isinstance(address, tuple) and not _is_loopback(address[0]):

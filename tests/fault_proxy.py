@@ -33,6 +33,9 @@ class FaultProxy:
         self._refuses = False
         self._markers: list[bytes] = []
         self._frozen_by = b""
+        self._replies = threading.Event()
+        self._replies.set()
+        self._deafened_by: tuple[bytes, ...] = ()
         self._sockets: set[socket.socket] = set()
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -41,12 +44,15 @@ class FaultProxy:
         self._refuses = False
         self._markers = []
         self._frozen_by = b""
+        self._deafened_by = ()
         self._flows.set()
+        self._replies.set()
 
     def refuse(self) -> None:
         """Reset every connection, and those to come."""
         self._refuses = True
         self._flows.set()
+        self._replies.set()
         with self._lock:
             sockets, self._sockets = self._sockets, set()
         for one in sockets:
@@ -73,6 +79,13 @@ class FaultProxy:
         Of several, each is waited for after the one before it.
         """
         self._markers = list(requests)
+
+    def keep_replies_from(self, *requests: bytes) -> None:
+        """Pass every request, and no reply any more from the last of these on.
+
+        Of several, one connection must hold them all, one after the other.
+        """
+        self._deafened_by = requests
 
     def close(self) -> None:
         """Reset everything and listen no more."""
@@ -126,11 +139,21 @@ class FaultProxy:
         *,
         is_reply: bool,
     ) -> None:
+        heard = 0
         try:
             while piece := source.recv(CHUNK_BYTES):
                 if not is_reply and self._frozen_by and self._frozen_by in piece:
                     self.freeze()
                 self._flows.wait()
+                if is_reply:
+                    self._replies.wait()
+                    if self._refuses:
+                        break  # what was kept back is lost
+                elif self._deafened_by and self._deafened_by[heard] in piece:
+                    heard += 1
+                    if heard == len(self._deafened_by):
+                        self._deafened_by = ()
+                        self._replies.clear()
                 if is_reply and is_cut.is_set():
                     self.cuts += 1
                     break

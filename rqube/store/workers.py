@@ -102,8 +102,12 @@ REGISTER: LiteralString = """
     INSERT INTO workers (name, pool, host, pid, version, queues, threads, tasks)
     VALUES (%(name)s, %(pool)s, %(host)s, %(pid)s, %(version)s, %(queues)s::text[], %(threads)s,
             %(tasks)s::text[])
-        ON CONFLICT (name) DO UPDATE
-       SET seen_at = clock_timestamp(), stopped_at = NULL, stop_reason = NULL
+        ON CONFLICT (name) DO UPDATE  -- RQ's command line can give a dead worker's name again
+       SET pool = excluded.pool, host = excluded.host, pid = excluded.pid,
+           version = excluded.version, queues = excluded.queues, threads = excluded.threads,
+           tasks = excluded.tasks, running = 0, memory_bytes = NULL, draining = false,
+           started_at = clock_timestamp(), seen_at = clock_timestamp(),
+           stopped_at = NULL, stop_reason = NULL
 """
 
 SEEN: LiteralString = """

@@ -1,17 +1,21 @@
-"""Workers that stand still or are cut off for longer than their lease, and what they say after."""
+"""Workers that stand still, are cut off, die or come back, and what becomes of their jobs."""
 
 from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 from tests.api_client import Document
 from tests.e2e.stack import Stack
 from tests.fault_proxy import FaultProxy
 from tests.origin import Origin, Page
+from tests.services import ServiceProcess, rq
 from tests.waiting import wait_until
 
 AGAIN_SECONDS = 40.0
+START_SECONDS = 30.0
+NAME = "the-same"
 
 
 def fetch(stack: Stack, origin: Origin, path: str, *pages: Page, queue: str) -> Document:
@@ -24,6 +28,20 @@ def fetch(stack: Stack, origin: Origin, path: str, *pages: Page, queue: str) -> 
 def history(stack: Stack, job: Document) -> list[str]:
     """Tell how each attempt ended."""
     return [attempt["outcome"] for attempt in stack.attempts(job)]
+
+
+def wait_until_known(stack: Stack, worker: ServiceProcess) -> None:
+    """Wait until it is this process that bears the name."""
+    wait_until(
+        lambda: (NAME, worker.process.pid) in known(stack),
+        within=START_SECONDS,
+        otherwise=lambda: f"the worker among {known(stack)}; it said:\n{worker.output()}",
+    )
+
+
+def known(stack: Stack) -> list[tuple[str, int]]:
+    """List the workers by name and process."""
+    return [(one["name"], one["pid"]) for one in stack.get("/api/v1/workers")["workers"]]
 
 
 class TestAFrozenWorker:
@@ -94,3 +112,27 @@ class TestAWorkerThatKillsItself:
         [unharmed] = stack.ended(neighbour)
         assert (unharmed["state"], unharmed["attempt"]) == ("succeeded", 1)
         assert worker.process.poll() is None
+
+
+class TestAWorkerOfTheSameName:
+    def test_starts_at_once(self, stack: Stack, origin: Origin, tmp_path: Path) -> None:
+        """RQ refuses a name while its record lives; ours serves, and inherits no job."""
+        words = ("worker", "-w", "rqube_worker.worker.PoolWorker", "--name", NAME, "named")
+        allow = {"RQUBE_FETCH_ALLOW": origin.allow}
+        pages = Page(after_seconds=60.0), Page()
+
+        with rq(*words, settings=stack.settings, log=tmp_path / "killed.log", **allow) as killed:
+            wait_until_known(stack, killed)
+            held = fetch(stack, origin, "/named", *pages, queue="named")
+            killed.kill()
+            killed.wait()
+        with rq(*words, settings=stack.settings, log=tmp_path / "next.log", **allow) as successor:
+            wait_until_known(stack, successor)
+            [fresh] = stack.ended(stack.submit("demo.noop", queue="named"))
+            [again] = stack.ended(held, within=AGAIN_SECONDS)
+
+        assert (fresh["state"], fresh["worker"]) == ("succeeded", NAME)
+        assert (again["state"], again["worker"], again["losses"]) == ("succeeded", NAME, 1)
+        assert history(stack, held) == ["lost", "succeeded"]
+        visits = origin.visits("/named")
+        assert (visits.count, visits.most) == (2, 1)

@@ -39,6 +39,19 @@ class TestWorkers:
         )  # fmt: skip
         assert (worker.is_alive, worker.draining, worker.running) == (True, False, 0)
 
+    def test_are_as_the_last_of_their_name_registered(self, store: Store) -> None:
+        """A name may be given again; what the worker before it served is of no interest then."""
+        store.workers.register(make_birth(name="a", queues=("x",), pid=1))
+        store.workers.seen(make_birth(name="a"), running=3, memory_bytes=10**9, draining=True)
+        store.workers.stopped("a", reason="SIGTERM")
+
+        store.workers.register(make_birth(name="a", queues=("y",), pid=2))
+
+        worker = only(store)
+        assert (worker.queues, worker.pid) == (["y"], 2)
+        assert (worker.is_alive, worker.draining, worker.running) == (True, False, 0)
+        assert (worker.memory_bytes, worker.stop_reason) == (None, None)
+
     def test_are_alive_while_they_are_seen(self, store: Store) -> None:
         """After 20 s of silence nobody counts on a worker any more."""
         birth = make_birth()
