@@ -218,7 +218,7 @@ class TestKilledPostgres:
 
 class TestKilledSchedulers:
     def test_make_up_for_what_was_planned_meanwhile(self, stack: Stack) -> None:
-        """Both are killed: their successors fire each planned time, and relay what is due."""
+        """Both are killed: their successors fire each planned time; what is due meanwhile runs."""
         schedule = stack.schedule(
             "both schedulers are killed",
             interval_seconds=1,
@@ -232,7 +232,7 @@ class TestKilledSchedulers:
         stack.kill(*stack.schedulers)
         missed = datetime.now(UTC) + 2.5 * SECOND
         wait_until(lambda: datetime.now(UTC) > missed, otherwise="two planned times to pass")
-        while_away = [stack.job(delayed)["state"], len(stack.occurrences(schedule))]
+        while_away = len(stack.occurrences(schedule))
         for _ in range(2):
             stack.start_scheduler()
         stack.wait_until_up()
@@ -244,8 +244,7 @@ class TestKilledSchedulers:
 
         occurrences = stack.occurrences(schedule)
         planned = [datetime.fromisoformat(one["planned_at"]) for one in occurrences]
-        assert while_away[0] == "queued"
-        assert while_away[1] < 5
+        assert while_away < 5
         assert [later - earlier for earlier, later in pairwise(planned)] == 7 * [SECOND]
         assert [one["outcome"] for one in occurrences] == 8 * ["fired"]
         jobs = stack.ended(delayed, *stack.jobs(schedule=schedule["id"]))
