@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from tests.e2e.stack import Stack
 from tests.fault_proxy import FaultProxy
 from tests.origin import Origin, Page
@@ -17,24 +19,28 @@ AGAIN_SECONDS = 40.0
 
 
 class TestAWorkerThatHearsNothing:
+    @pytest.mark.parametrize("is_late", [False, True], ids=["never", "late"])
     def test_leaves_the_job_to_who_got_it_since(
-        self, stack: Stack, origin: Origin, postgres_proxy: FaultProxy
+        self, stack: Stack, origin: Origin, postgres_proxy: FaultProxy, *, is_late: bool
     ) -> None:
         """Its claim was committed, and it finds out too late: the job runs elsewhere, once."""
+        queue = f"claimed-{is_late}".lower()
+        path = f"/{queue}"
         deaf = stack.start_worker(
-            RQUBE_QUEUES="claimed,deaf", RQUBE_POSTGRES_URL=postgres_proxy.url
+            RQUBE_QUEUES=f"{queue},deaf", RQUBE_POSTGRES_URL=postgres_proxy.url
         )
         stack.wait_until_up()
         name = stack.name_of(deaf)
         postgres_proxy.keep_replies_from(CLAIM, COMMIT)
-        job = stack.fetch(origin.serve("/claimed", Page()), queue="claimed", max_attempts=1)
+        job = stack.fetch(origin.serve(path, Page()), queue=queue, max_attempts=1)
         wait_until(
             lambda: stack.job(job)["worker"] == name, within=AGAIN_SECONDS, otherwise="the claim"
         )
 
-        stack.start_worker(RQUBE_QUEUES="claimed")
+        stack.start_worker(RQUBE_QUEUES=queue)
         [ended] = stack.ended(job, within=AGAIN_SECONDS)
-        postgres_proxy.refuse()  # what was kept back never comes
+        if not is_late:
+            postgres_proxy.refuse()  # what was kept back never comes
         postgres_proxy.recover()
         [next_job] = stack.ended(stack.submit("demo.noop", queue="deaf"), within=AGAIN_SECONDS)
         stack.kill(deaf)
@@ -42,7 +48,7 @@ class TestAWorkerThatHearsNothing:
         assert next_job["worker"] == name
         assert (ended["state"], ended["attempt"], ended["losses"]) == ("succeeded", 2, 1)
         assert [one["outcome"] for one in stack.attempts(job)] == ["lost", "succeeded"]
-        assert origin.visits("/claimed").count == 1
+        assert origin.visits(path).count == 1
 
     def test_settles_once(self, stack: Stack, origin: Origin, postgres_proxy: FaultProxy) -> None:
         """Its outcome was committed, and it finds out too late: nobody runs the job again."""

@@ -31,8 +31,9 @@ from rqube_worker.nursery import deaths
 from rqube_worker.refusals import Refusals
 from rqube_worker.rest import Rest
 from rqube_worker.running import Lane as JobLane
-from rqube_worker.running import Running, RunningTable
+from rqube_worker.running import Running, RunningTable, lost
 from rqube_worker.settling import Settling
+from rqube_worker.watch import STOP_BEFORE
 
 BATCH = 64
 """Jobs in one script and one statement: Redis answers nobody else meanwhile."""
@@ -255,6 +256,9 @@ class Engine:
         self.running.add(running)
         self._slots_in_use += 1
         observe.started(self._holder.pool, claim)
+        if lease_ends - time.monotonic() < self._holder.lease.total_seconds() * STOP_BEFORE:
+            self.job_ended(running, lost("lease_not_renewed"))  # the reply came too late
+            return
         try:
             lane.start(running)
         except Exception as error:  # no thread, for instance: the claim must not be stranded
