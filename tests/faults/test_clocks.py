@@ -19,7 +19,6 @@ from rqube.dev import servers
 from tests.api_client import Document
 from tests.e2e.stack import Stack
 from tests.origin import Origin, Page
-from tests.services import ServiceProcess
 from tests.waiting import wait_until
 from tests.wrong_clocks import WrongClock, hours_ahead, wrong_clock
 
@@ -47,9 +46,22 @@ def clocks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Wr
 
 
 @pytest.fixture(scope="module")
-def stack(clocks: Mapping[str, WrongClock], stack: Stack) -> Stack:
+def ports() -> Mapping[str, tuple[int, int]]:
+    """Where the worker and the scheduler of each clock show their metrics."""
+    return {name: (servers.free_port(), servers.free_port()) for name in HOURS}
+
+
+@pytest.fixture(scope="module")
+def stack(
+    clocks: Mapping[str, WrongClock], ports: Mapping[str, tuple[int, int]], stack: Stack
+) -> Stack:
     """Beside those that are right, a worker and a scheduler by each of these clocks."""
-    ports = {name: start_both(stack, clock, queue=name) for name, clock in clocks.items()}
+    for name, clock in clocks.items():
+        of_worker, of_scheduler = (
+            {"RQUBE_METRICS_PORT": str(port), **clock.environment} for port in ports[name]
+        )
+        stack.start_worker(RQUBE_QUEUES=name, **of_worker)
+        stack.start_scheduler(**of_scheduler)
     stack.wait_until_up()
     for name, hours in HOURS.items():
         wait_until_shown(*ports[name], hours=hours)
@@ -77,121 +89,92 @@ class TestAWrongClock:
 
 
 class TestLeases:
-    def test_do_not_end_early(self, stack: Stack, origin: Origin) -> None:
-        """A job that is longer than the lease of its worker runs once, and its times are right."""
+    def test_do_not_end_early(
+        self,
+        stack: Stack,
+        origin: Origin,
+        clocks: Mapping[str, WrongClock],
+        ports: Mapping[str, tuple[int, int]],
+    ) -> None:
+        """A job that is longer than a lease runs once, whatever its worker's clock does."""
         before = database_time(stack)
         jobs = [stack.fetch(slow(origin, f"/long/{queue}"), queue=queue) for queue in HOURS]
+        visits = origin.all_visits([f"/long/{queue}" for queue in HOURS])
+        wait_until(lambda: all(one.now for one in visits), otherwise="both requests")
 
-        ended = stack.ended(*jobs, within=WITHIN_SECONDS)
+        with jumping(clocks):
+            for name, hours in HOURS.items():
+                wait_until_shown(ports[name][0], hours=-hours)
+            ended = stack.ended(*jobs, within=WITHIN_SECONDS)
 
         assert [(job["state"], job["attempt"]) for job in ended] == 2 * [("succeeded", 1)]
-        assert [origin.visits(f"/long/{queue}").count for queue in HOURS] == [1, 1]
+        assert [one.count for one in visits] == [1, 1]
         for job in ended:
             check_times(stack, job, since=before)
 
     def test_end_when_a_worker_is_killed(
         self, stack: Stack, origin: Origin, clocks: Mapping[str, WrongClock]
     ) -> None:
-        """Its job runs once more, on a worker that is two hours apart; never twice at a time."""
+        """Its job runs once more, never twice at a time, and all its times are right."""
         before = database_time(stack)
         queues = [f"killed-{name}" for name in clocks]
-        victims = start_workers(stack, dict(zip(queues, clocks.values(), strict=True)))
+        victims = [
+            stack.start_worker(RQUBE_QUEUES=queue, **clock.environment)
+            for queue, clock in zip(queues, clocks.values(), strict=True)
+        ]
+        stack.wait_until_up()
         jobs = [stack.fetch(slow(origin, f"/{queue}"), queue=queue) for queue in queues]
         visits = origin.all_visits([f"/{queue}" for queue in queues])
         wait_until(lambda: all(one.now for one in visits), otherwise="both requests")
 
         stack.kill(*victims)
-        successors = start_workers(stack, dict(zip(reversed(queues), clocks.values(), strict=True)))
+        successor = stack.start_worker(RQUBE_QUEUES=",".join(queues))
+        stack.wait_until_up()
         ended = stack.ended(*jobs, within=WITHIN_SECONDS)
-        stack.kill(*successors)
+        stack.kill(successor)
 
-        assert [run_again(job) for job in ended] == 2 * [("succeeded", 2, 1, 0)]
+        assert [(job["state"], job["attempt"]) for job in ended] == 2 * [("succeeded", 2)]
+        assert [(job["losses"], job["failures"]) for job in ended] == 2 * [(1, 0)]
         assert [(one.count, one.most) for one in visits] == 2 * [(2, 1)]
         for job in ended:
             check_times(stack, job, since=before)
 
 
 class TestSchedules:
-    def test_fire_once_and_neither_early_nor_late(self, stack: Stack) -> None:
-        """Schedulers that are ahead and behind, beside right ones: each planned time, once."""
+    def test_fire_once_and_neither_early_nor_late(
+        self, stack: Stack, clocks: Mapping[str, WrongClock], ports: Mapping[str, tuple[int, int]]
+    ) -> None:
+        """Schedulers that are ahead and behind beside right ones; then one alone, which jumps."""
         before = database_time(stack)
         later = stack.schedule("in half an hour", at=(before + HALF_AN_HOUR).isoformat())
         delayed = stack.submit("demo.noop", queue="ahead", run_at=later["next_at"])
-        schedule = every_second(stack, "beside right ones", repeat=4)
+        schedule = stack.schedule(
+            "each second", interval_seconds=1, overlap="allow", missed_runs="all"
+        )
 
-        wait_until_fired(stack, schedule, times=4)
+        wait_until_fired(stack, schedule, more=3)
+        stack.kill(*stack.schedulers[:-1])
+        wait_until_fired(stack, schedule, more=2)
+        with jumping(clocks):
+            wait_until_shown(ports["behind"][1], hours=1)
+            wait_until_fired(stack, schedule, more=2)
+        stack.post(f"/api/v1/schedules/{schedule['id']}/pause")
 
         check_occurrences(stack, schedule, since=before)
         assert stack.occurrences(later) == []
         assert stack.job(delayed)["state"] == "queued"
 
 
-class TestAClockThatJumps:
-    def test_changes_neither_leases_nor_schedules(
-        self,
-        stack: Stack,
-        origin: Origin,
-        clocks: Mapping[str, WrongClock],
-        clock: WrongClock,
-    ) -> None:
-        """The only scheduler, and a worker at work: an hour ahead, and then an hour behind."""
-        before = database_time(stack)
-        others = list(stack.schedulers)
-        ports = start_both(stack, clock, queue="jumps")
-        worker, scheduler = stack.workers[-1], stack.schedulers[-1]
-        stack.wait_until_up()
-        stack.kill(*others)
-        wait_until_shown(*ports, hours=0)
-        schedule = every_second(stack, "jumps")
-
-        with origin.hold("/jumps") as url:
-            job = stack.fetch(url, queue="jumps")
-            wait_until(lambda: origin.visits("/jumps").now, otherwise="the request")
-            for hours in HOURS.values():
-                wait_until_fired(stack, schedule, times=len(stack.occurrences(schedule)) + 2)
-                clock.set(hours=hours)
-                wait_until_shown(*ports, hours=hours)
-            wait_until_fired(stack, schedule, times=len(stack.occurrences(schedule)) + 2)
-        [ended] = stack.ended(job)
-        stack.post(f"/api/v1/schedules/{schedule['id']}/pause")
-        lost = stack.fetch(slow(origin, "/lost"), queue="jumps")
-        wait_until(lambda: origin.visits("/lost").now, otherwise="the request")
-        stack.kill(worker)
-        stack.start_worker(RQUBE_QUEUES="jumps")
-        [again] = stack.ended(lost, within=WITHIN_SECONDS)
-        for environment in ({}, {}, *(one.environment for one in clocks.values())):
-            stack.start_scheduler(**environment)
-        stack.wait_until_up()
-        stack.kill(scheduler)
-
-        assert (ended["state"], ended["attempt"]) == ("succeeded", 1)
-        assert origin.visits("/jumps").count == 1
-        assert run_again(again) == ("succeeded", 2, 1, 0)
-        assert origin.visits("/lost").most == 1
-        for one in (ended, again):
-            check_times(stack, one, since=before)
-        check_occurrences(stack, schedule, since=before)
-
-
-def start_both(stack: Stack, clock: WrongClock, *, queue: str) -> tuple[int, int]:
-    """Start a worker and a scheduler by a clock; gives where they show their metrics."""
-    ports = servers.free_port(), servers.free_port()
-    of_worker, of_scheduler = (
-        {"RQUBE_METRICS_PORT": str(port), **clock.environment} for port in ports
-    )
-    stack.start_worker(RQUBE_QUEUES=queue, **of_worker)
-    stack.start_scheduler(**of_scheduler)
-    return ports
-
-
-def start_workers(stack: Stack, clocks: Mapping[str, WrongClock]) -> list[ServiceProcess]:
-    """Start a worker for each queue by its clock, and wait for them."""
-    workers = [
-        stack.start_worker(RQUBE_QUEUES=queue, **clock.environment)
-        for queue, clock in clocks.items()
-    ]
-    stack.wait_until_up()
-    return workers
+@contextlib.contextmanager
+def jumping(clocks: Mapping[str, WrongClock]) -> Iterator[None]:
+    """Let the clock that is ahead jump two hours back, the other one on, and after that again."""
+    try:
+        for name, hours in HOURS.items():
+            clocks[name].set(hours=-hours)
+        yield
+    finally:
+        for name, hours in HOURS.items():
+            clocks[name].set(hours=hours)
 
 
 def wait_until_shown(*ports: int, hours: int) -> None:
@@ -212,19 +195,13 @@ def shown(port: int) -> int | None:
 
 
 def slow(origin: Origin, path: str) -> str:
-    """Serve a page that takes longer than a lease; gives its address."""
-    return origin.serve(path, Page(after_seconds=LONG_SECONDS))
+    """Serve a page that takes longer than a lease the first time; gives its address."""
+    return origin.serve(path, Page(after_seconds=LONG_SECONDS), Page())
 
 
-def every_second(stack: Stack, name: str, *, repeat: int | None = None) -> Document:
-    """Add a schedule that makes up for what is missed, so that a slow machine changes nothing."""
-    return stack.schedule(
-        name, interval_seconds=1, repeat=repeat, overlap="allow", missed_runs="all"
-    )
-
-
-def wait_until_fired(stack: Stack, schedule: Document, *, times: int) -> None:
-    """Wait until a schedule has fired so often."""
+def wait_until_fired(stack: Stack, schedule: Document, *, more: int) -> None:
+    """Wait until a schedule has fired so many times more."""
+    times = len(stack.occurrences(schedule)) + more
     wait_until(
         lambda: len(stack.occurrences(schedule)) >= times,
         within=WITHIN_SECONDS,
@@ -238,11 +215,6 @@ def database_time(stack: Stack) -> datetime:
         [now] = connection.execute("SELECT clock_timestamp()").fetchone() or []
     assert isinstance(now, datetime)
     return now
-
-
-def run_again(job: Document) -> tuple[str, int, int, int]:
-    """Tell what a lost worker changes in a job."""
-    return job["state"], job["attempt"], job["losses"], job["failures"]
 
 
 def check_times(stack: Stack, job: Document, *, since: datetime) -> None:
