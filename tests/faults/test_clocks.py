@@ -22,6 +22,8 @@ from tests.origin import Origin, Page
 from tests.waiting import wait_until
 from tests.wrong_clocks import WrongClock, hours_ahead, wrong_clock
 
+pytestmark = pytest.mark.timeout(300)  # The first test starts ten processes, on a loaded machine.
+
 HOURS = {"ahead": 1, "behind": -1}
 """By the name of the clock, which is that of its worker's queue as well."""
 LONG_SECONDS = 5.0
