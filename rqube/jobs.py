@@ -246,6 +246,10 @@ class Outcome:
     """Back-off before the next attempt, for `queued`."""
 
 
-def new_id() -> UUID:
-    """Make the id of a new job: a UUID of version 7, so that ids sort by time."""
-    return uuid_utils.compat.uuid7()
+def new_id(*, at: datetime | None = None) -> UUID:
+    """Make the id of a new job: a UUID of version 7, so that ids sort by time.
+
+    The time is this machine's, or the one that is given; then ids of one millisecond do not sort.
+    """
+    nanoseconds = None if at is None else round(at.timestamp() * 1000) * 1_000_000
+    return uuid_utils.compat.uuid7(nanoseconds=nanoseconds)

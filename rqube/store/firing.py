@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import LiteralString
 from uuid import UUID
 
 import psycopg
 from psycopg.rows import class_row
 
-from rqube import errors, logs, planning
+from rqube import errors, jobs, logs, planning
 from rqube.jobs import Job, JobDraft
 from rqube.planning import Activity, Plan
 from rqube.schedules import OccurrenceOutcome, Overlap, Schedule
@@ -26,6 +26,8 @@ DraftJob = Callable[[Schedule, datetime], JobDraft]
 MOST_SCHEDULES = 50
 """In one transaction."""
 LONGEST_REASON = 500
+ID_STEP = timedelta(milliseconds=1)
+"""Between the moments in the ids of one turn, which sort as the planned times do."""
 
 log = logs.get(__name__)
 
@@ -173,7 +175,7 @@ def _fire(database: Database, draft_job: DraftJob, *, only: UUID | None) -> Firi
             entry
             for row in due
             if row.id in plans
-            for entry in _entries(row.schedule(), plans[row.id], draft_job)
+            for entry in _entries(row, plans[row.id], draft_job)
         ]
         new = _record(connection, entries)
         drafts = [entry.draft for entry in new if entry.draft]
@@ -209,9 +211,10 @@ def _plans(connection: Connection, due: Sequence[_DueRow]) -> dict[UUID, Plan]:
     return plans
 
 
-def _entries(schedule: Schedule, plan: Plan, draft_job: DraftJob) -> list[_Entry]:
+def _entries(row: _DueRow, plan: Plan, draft_job: DraftJob) -> list[_Entry]:
+    schedule = row.schedule()
     return [
-        _fired(schedule, decision.planned_at, draft_job)
+        _fired(schedule, decision.planned_at, draft_job, now=row.now + position * ID_STEP)
         if decision.outcome is OccurrenceOutcome.FIRED
         else _Entry(
             schedule_id=schedule.id,
@@ -220,14 +223,16 @@ def _entries(schedule: Schedule, plan: Plan, draft_job: DraftJob) -> list[_Entry
             reason=decision.reason,
             draft=None,
         )
-        for decision in plan.decisions
+        for position, decision in enumerate(plan.decisions)
     ]
 
 
-def _fired(schedule: Schedule, planned_at: datetime, draft_job: DraftJob) -> _Entry:
+def _fired(
+    schedule: Schedule, planned_at: datetime, draft_job: DraftJob, *, now: datetime
+) -> _Entry:
     outcome, reason, draft = OccurrenceOutcome.FIRED, None, None
     try:
-        draft = _for_occurrence(draft_job(schedule, planned_at), schedule, planned_at)
+        draft = _for_occurrence(draft_job(schedule, planned_at), schedule, planned_at, now=now)
     except errors.StoreUnavailable:
         raise
     except errors.InvalidInput as error:
@@ -244,9 +249,13 @@ def _fired(schedule: Schedule, planned_at: datetime, draft_job: DraftJob) -> _En
     )
 
 
-def _for_occurrence(draft: JobDraft, schedule: Schedule, planned_at: datetime) -> JobDraft:
+def _for_occurrence(
+    draft: JobDraft, schedule: Schedule, planned_at: datetime, *, now: datetime
+) -> JobDraft:
     run_at = planned_at + planning.delay(schedule, planned_at) if schedule.jitter else None
-    return replace(draft, schedule_id=schedule.id, planned_at=planned_at, run_at=run_at)
+    # The newest jobs of a schedule are those with the largest ids: so no pod's clock makes them.
+    job_id = jobs.new_id(at=now)
+    return replace(draft, id=job_id, schedule_id=schedule.id, planned_at=planned_at, run_at=run_at)
 
 
 def _record(connection: Connection, entries: Sequence[_Entry]) -> list[_Entry]:

@@ -1,8 +1,9 @@
-"""A Redis that is full, loses keys, or holds what is no key of ours."""
+"""A Redis that is full, loses keys, or holds what is no key of ours: Valkey, and Redis itself."""
 
 from __future__ import annotations
 
 import random
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import redis
 
 from rqube.queue import keys
+from tests import debian_redis
 from tests.api_client import Document
 from tests.e2e.stack import Stack
 from tests.origin import Origin, Page
@@ -20,6 +22,18 @@ from tests.waiting import wait_until
 JOBS = 100
 WITHIN_SECONDS = 60.0
 Refusing = Callable[[redis.Redis], AbstractContextManager[None]]
+
+
+@pytest.fixture(scope="module", params=["valkey", "redis"])
+def redis_url(
+    request: pytest.FixtureRequest, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The run's server, which is Valkey unless another is given, and then a Redis of Debian's."""
+    if request.param == "valkey":
+        yield redis_url
+        return
+    with debian_redis.running(tmp_path_factory.mktemp("redis")) as url:
+        yield url
 
 
 @contextmanager
@@ -60,8 +74,9 @@ def is_refusing(client: redis.Redis) -> bool:
 
 
 def fetches(origin: Origin, name: str) -> tuple[list[str], list[Document]]:
-    """Make pages, and jobs that fetch them."""
-    paths = [f"/{name}/{number}" for number in range(JOBS)]
+    """Make pages of this test's own, and jobs that fetch them."""
+    folder = f"/{name}-{secrets.token_hex(4)}"
+    paths = [f"{folder}/{number}" for number in range(JOBS)]
     bodies = [
         {"task": "url.length", "params": {"url": origin.serve(path, Page())}} for path in paths
     ]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -44,6 +45,15 @@ class TestNewId:
 
         assert sorted(ids) == ids
         assert {made.version for made in ids} == {7}
+
+    def test_holds_the_time_that_is_given(self) -> None:
+        """Where the database's clock decides, it is the database's."""
+        noon = datetime(2026, 5, 1, 12, tzinfo=UTC)
+        ids = [jobs.new_id(at=noon + number * timedelta(milliseconds=1)) for number in range(1000)]
+
+        assert sorted(ids) == ids
+        assert len(set(ids)) == len(ids)
+        assert ids[0].int >> 80 == noon.timestamp() * 1000
 
 
 def _job(state: JobState) -> Job:

@@ -7,14 +7,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rqube import errors
+from rqube import errors, jobs
 from rqube.jobs import JobState
 from rqube.schedules import MissedRuns, Occurrence, OccurrenceOutcome, Overlap, Rule, Schedule
 from rqube.store.firing import Firing
 from rqube.store.store import Store
 from rqube.store.wake import Listener
+from tests.accepting import accept
 from tests.due_schedules import draft_job, make_due, overdue
-from tests.factories import make_schedule_draft
+from tests.factories import make_draft, make_schedule_draft
 from tests.statements import execute
 
 SECOND = timedelta(seconds=1)
@@ -124,6 +125,19 @@ class TestFireWithOverlap:
 
         assert firing.outcomes == {OccurrenceOutcome.SKIPPED: 1}
         assert _outcomes(store, schedule) == ["fired", "skipped"]
+
+    def test_sees_a_job_of_a_scheduler_whose_clock_is_behind(self, store: Store) -> None:
+        """However many jobs of the schedule the others fired by a clock that was right."""
+        schedule = store.schedules.create(make_schedule_draft(overlap=Overlap.SKIP))
+        for _ in range(100):
+            store.jobs.cancel(accept(store, schedule_id=schedule.id).id)
+        an_hour_ago = datetime.now(UTC) - HOUR
+        store.occurrences.fire(lambda *_: make_draft(id=jobs.new_id(at=an_hour_ago)))
+        make_due(store, schedule)
+
+        firing = store.occurrences.fire(draft_job)
+
+        assert firing.outcomes == {OccurrenceOutcome.SKIPPED: 1}
 
     def test_allows_what_it_is_told_to_allow(self, store: Store) -> None:
         """Both jobs run."""
