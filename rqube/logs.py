@@ -2,13 +2,15 @@
 
 Everything a process logs goes through one pipe: rqube's own events, and what RQ, uvicorn and
 tasks say through the standard library's `logging`. Logging never raises and never blocks for
-longer than `PATIENCE`: a line that cannot be written is dropped and counted. Before
+longer than `PATIENCE`: a line that cannot be written is dropped and counted. The same holds for
+what tasks print: no job fails or hangs because a log has no room or no reader. Before
 `configure`, as in a process that only submits jobs, events go to the standard library's
 `logging` and so wherever that process sends its own.
 """
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import logging
@@ -16,18 +18,22 @@ import math
 import os
 import re
 import select
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar, Token
 from datetime import timedelta
-from typing import cast
+from typing import TYPE_CHECKING, TextIO, cast
 from uuid import UUID
 
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger
 
 from rqube.settings import Settings
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 PATIENCE = timedelta(seconds=1)
 """How long a line waits for a reader that does not read."""
@@ -108,6 +114,7 @@ def configure(settings: Settings, *, fd: int = 1) -> Pipe:
     for name in _CHATTY:
         logging.getLogger(name).setLevel(max(threshold, logging.ERROR))
     logging.captureWarnings(capture=True)
+    sys.stdout, sys.stderr = _patient(sys.stdout, pipe), _patient(sys.stderr, pipe)
     return pipe
 
 
@@ -154,6 +161,18 @@ class Pipe:
                 return
         message = "nobody reads the log"
         raise TimeoutError(message)
+
+
+class _Prints(io.FileIO):
+    """What is printed: written to a pipe, and dropped as lines of the log are."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        super().__init__(pipe.fd, "w", closefd=False)
+        self._pipe = pipe
+
+    def write(self, printed: ReadableBuffer) -> int:
+        self._pipe.write(written := bytes(printed))
+        return len(written)
 
 
 class _Output:
@@ -205,6 +224,21 @@ class _FromLogging(logging.Handler):
 
 _output: _Output | None = None
 _encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def _patient(stream: TextIO, pipe: Pipe) -> TextIO:
+    """Give a standard stream that never fails or blocks; what somebody put in its place stays."""
+    is_ours = stream in (sys.__stdout__, sys.__stderr__)
+    if not (is_ours and isinstance(stream, io.TextIOWrapper)):  # None, where it is closed
+        return stream
+    raw = _Prints(pipe if stream.fileno() == pipe.fd else Pipe(stream.fileno()))
+    return io.TextIOWrapper(
+        raw if stream.write_through else io.BufferedWriter(raw),
+        encoding=stream.encoding,
+        errors=stream.errors,
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
 
 
 def _hand_over(logger: logging.Logger, level: str, event: EventDict) -> EventDict:

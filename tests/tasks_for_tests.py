@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +211,14 @@ def _descriptors() -> dict[str, str]:
         with contextlib.suppress(FileNotFoundError):  # the one that listed them
             found[path.name] = str(path.readlink())
     return found
+
+
+@task("tests.download")
+def download(url: str, ballast: str = "") -> str:  # noqa: ARG001 - read by nobody
+    """Give all of a page; `ballast` makes the job large."""
+    with urllib.request.urlopen(url) as answer:  # noqa: S310 - the test's own server
+        body: bytes = answer.read()
+    return body.decode()
 
 
 @task("tests.thread_sleep")

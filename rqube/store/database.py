@@ -154,6 +154,9 @@ def unavailable_when_gone() -> Iterator[None]:
         psycopg.errors.IdleInTransactionSessionTimeout,  # this process was frozen meanwhile
         psycopg.errors.UndefinedTable,  # not migrated yet
         psycopg.errors.UndefinedColumn,
+        psycopg.errors.InternalError_,  # as after a disk was full: its own files are at fault
+        psycopg.errors.DataCorrupted,
+        psycopg.errors.IndexCorrupted,
     ) as error:
         metrics.DB_ERRORS.labels(_failure(error)).inc()
         # A pool that had no connection has sent nothing; any other break may follow the commit.

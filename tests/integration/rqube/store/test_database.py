@@ -50,6 +50,10 @@ def failures(reason: StoreFailure) -> float:
     return prometheus_client.REGISTRY.get_sample_value(sample, {"reason": reason}) or 0.0
 
 
+# What Postgres says of itself, of its disk and of its files.
+OF_THE_SERVER = ["53100", "53200", "53400", "58030", "58P01", "XX000", "XX001", "XX002"]
+
+
 class TestTransaction:
     def test_is_over_as_soon_as_the_server_is_back(
         self, database: Database, proxy: FaultProxy
@@ -113,6 +117,14 @@ class TestTransaction:
         """All of these are over some time, and the same call is right then."""
         assert not ask(database, statement)
         assert ask(database)
+
+    @pytest.mark.parametrize("code", OF_THE_SERVER)
+    def test_takes_a_fault_of_the_server_for_an_outage(self, database: Database, code: str) -> None:
+        """No room, no memory, a file that is not there: the values are right, and wait."""
+        raising = f"DO $$ BEGIN RAISE EXCEPTION SQLSTATE '{code}'; END $$"
+
+        with refused_when_unfit():
+            assert not ask(database, raising.encode())
 
     @pytest.mark.parametrize(
         ("statement", "reason"),
