@@ -9,11 +9,12 @@
 --   rq:execution:<id>:<execution> hash: written, expires
 --   rq:worker:<name>              hash: state and current_job
 --   rq:worker:<name>:executions   set: id:execution is added, expires
--- KEYS: the queues' lists. ARGV: now in seconds, now as RQ writes it, worker, execution,
---   how many, seconds until abandoned, then queue position and id of each that was taken already.
+-- KEYS: the queues' lists. ARGV: now as RQ writes it, worker, execution, how many,
+--   seconds until abandoned, then queue position and id of each that was taken already.
 -- Gives {positions of queues that are paused or suspended, position and id of each claimed}.
-local now, moment, worker, execution = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local wanted, abandoned = tonumber(ARGV[5]), tonumber(ARGV[6])
+local now = redis.call('TIME')[1]  -- one clock for all who write and read scores
+local moment, worker, execution = ARGV[1], ARGV[2], ARGV[3]
+local wanted, abandoned = tonumber(ARGV[4]), tonumber(ARGV[5])
 local suspended = redis.call('EXISTS', 'rq:suspended') == 1
 local paused, closed = {}, {}
 for position, list in ipairs(KEYS) do
@@ -43,7 +44,7 @@ local function take(position, id)
   last = id
 end
 
-for i = 7, #ARGV, 2 do
+for i = 6, #ARGV, 2 do
   local position, id = tonumber(ARGV[i]), ARGV[i + 1]
   local list = KEYS[position]
   redis.call('LREM', list .. ':intermediate', 1, id)

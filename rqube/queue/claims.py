@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -133,10 +132,8 @@ class Claims:
         Raises:
             QueueUnavailable: RQ's view may be stale; running jobs are not touched.
         """
-        now = time.time()  # noqa: TID251 - scores of RQ's registries; decides nothing of ours
         arguments: list[connection.Argument] = [
-            now,
-            _moment(now),
+            _moment(),
             self._worker,
             ABANDONED_SECONDS,
         ]
@@ -170,10 +167,8 @@ class Claims:
         Raises:
             QueueUnavailable: it may still be in progress, as far as RQ sees.
         """
-        now = time.time()  # noqa: TID251 - scores of RQ's registries; decides nothing of ours
         arguments: list[connection.Argument] = [
-            now,
-            _moment(now),
+            _moment(),
             self._worker,
             delivery.queue,
             delivery.id,
@@ -186,10 +181,8 @@ class Claims:
     def _settle_call(
         self, settlements: Sequence[Settlement], *, is_idle: bool, working_seconds: float
     ) -> connection.Call:
-        now = time.time()  # noqa: TID251 - scores of RQ's registries; decides nothing of ours
         arguments: list[connection.Argument] = [
-            int(now),
-            _moment(now),
+            _moment(),
             self._worker,
             self._record_seconds,
             self._record_jobs,
@@ -212,10 +205,8 @@ class Claims:
     def _claim_call(
         self, execution: str, wanted: int, taken: Sequence[tuple[int, str]]
     ) -> connection.Call:
-        now = time.time()  # noqa: TID251 - scores of RQ's registries; decides nothing of ours
         arguments: list[connection.Argument] = [
-            int(now),
-            _moment(now),
+            _moment(),
             self._worker,
             execution,
             wanted,
@@ -232,5 +223,5 @@ def _as_rq_shows_it(error_object: str) -> str:
     return str(text)[-LONGEST_ERROR:]
 
 
-def _moment(now: float) -> str:
-    return message.moment(datetime.fromtimestamp(now, UTC))
+def _moment() -> str:
+    return message.moment(datetime.now(UTC))  # noqa: TID251 - RQ shows it; decides nothing

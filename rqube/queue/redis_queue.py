@@ -93,8 +93,8 @@ class RedisQueue:
 
         A stock worker takes a while from there to the claim: it imports the tasks first.
         """
-        now = time.time()  # noqa: TID251 - scores of RQ's registries; decides nothing of ours
         with connection.unavailable_when_gone():
+            now = self._seconds()
             pipeline = self.client.pipeline(transaction=False)
             pipeline.lrange(keys.waiting(queue), 0, -1)
             pipeline.lrange(keys.intermediate(queue), 0, -1)
@@ -127,8 +127,8 @@ class RedisQueue:
 
         Before their score passes: every reader of RQ's registries fails what is past it.
         """
-        now = time.time()  # noqa: TID251 - scores of RQ's registries; decides nothing of ours
         with connection.unavailable_when_gone():
+            now = self._seconds()
             old = self.client.zrange(
                 keys.wip(queue), "-inf", now + ABANDONED_MARGIN_SECONDS, byscore=True
             )
@@ -170,6 +170,11 @@ class RedisQueue:
         """Write the marker."""
         with connection.unavailable_when_gone():
             self.client.set(keys.EPOCH, epoch)
+
+    def _seconds(self) -> int:
+        """Read the clock by which the scripts write scores: Redis' own."""
+        seconds, _ = self.client.time()
+        return int(seconds)
 
     def _forget(self, queue: str, member: bytes) -> bool:
         job_id, _, execution = connection.text(member).partition(":")

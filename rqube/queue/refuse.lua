@@ -6,9 +6,10 @@
 --   rq:job:<id>                   hash: status failed, ended_at
 --   rq:results:<id>               stream: the reason
 --   rq:failed:<queue>             sorted set: the id is added
--- ARGV: now in seconds, now as RQ writes it, worker, queue, id, execution, reason, seconds kept
-local now, moment, worker, queue = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
-local id, execution, reason, seconds = ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8])
+-- ARGV: now as RQ writes it, worker, queue, id, execution, reason, seconds kept
+local now = tonumber(redis.call('TIME')[1])
+local moment, worker, queue = ARGV[1], ARGV[2], ARGV[3]
+local id, execution, reason, seconds = ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
 local member = id .. ':' .. execution
 redis.call('ZREM', 'rq:wip:' .. queue, member)
 redis.call('DEL', 'rq:execution:' .. member)

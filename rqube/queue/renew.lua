@@ -7,11 +7,12 @@
 --   rq:worker:<name>:executions   set: id:execution, expires
 --   rq:job:<id>                   hash: last_heartbeat, kept; written whole when it is gone
 --   rq:queues                     set: the queue's key
--- ARGV: now in seconds, now as RQ writes it, worker, seconds until abandoned, then for each job:
+-- ARGV: now as RQ writes it, worker, seconds until abandoned, then for each job:
 --   queue, id, execution, started (seconds), description, timeout, data
-local now, moment, worker, abandoned = tonumber(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])
+local now = tonumber(redis.call('TIME')[1])
+local moment, worker, abandoned = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local index = 'rq:worker:' .. worker .. ':executions'
-for i = 5, #ARGV, 7 do
+for i = 4, #ARGV, 7 do
   local queue, id, execution, started = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local member = id .. ':' .. execution
   local record, key = 'rq:job:' .. id, 'rq:execution:' .. member

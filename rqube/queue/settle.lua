@@ -8,12 +8,13 @@
 --   rq:job:<id>                   hash: status and ended_at, expires; deleted when dropped
 --   rq:results:<id>               stream: the error of a failed job, expires; deleted by success
 --   rq:finished|failed|canceled:<queue> sorted sets: the id is added, old ones leave
--- ARGV: now in seconds, now as RQ writes it, worker, seconds and number of records kept,
+-- ARGV: now as RQ writes it, worker, seconds and number of records kept,
 --   1 when the worker is idle or 0, working seconds, runs that succeeded, runs that failed,
 --   then for each job: queue, id, execution,
 --   status (finished, failed, canceled, scheduled, left as it is, dropped), error text
-local now, moment, worker = tonumber(ARGV[1]), ARGV[2], ARGV[3]
-local seconds, most = tonumber(ARGV[4]), tonumber(ARGV[5])
+local now = tonumber(redis.call('TIME')[1])
+local moment, worker = ARGV[1], ARGV[2]
+local seconds, most = tonumber(ARGV[3]), tonumber(ARGV[4])
 local registries = {finished = 'rq:finished:', failed = 'rq:failed:', canceled = 'rq:canceled:'}
 local members, grown = {}, {}
 
@@ -21,7 +22,7 @@ local function forget(id)
   redis.call('DEL', 'rq:job:' .. id, 'rq:results:' .. id)
 end
 
-for i = 10, #ARGV, 5 do
+for i = 9, #ARGV, 5 do
   local queue, id, execution, status, text =
     ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
   local member = id .. ':' .. execution
@@ -63,10 +64,10 @@ end
 local key = 'rq:worker:' .. worker
 if #members > 0 then redis.call('SREM', key .. ':executions', unpack(members)) end
 if redis.call('EXISTS', key) == 1 then
-  redis.call('HINCRBYFLOAT', key, 'total_working_time', ARGV[7])
-  redis.call('HINCRBY', key, 'successful_job_count', ARGV[8])
-  redis.call('HINCRBY', key, 'failed_job_count', ARGV[9])
-  if ARGV[6] == '1' then
+  redis.call('HINCRBYFLOAT', key, 'total_working_time', ARGV[6])
+  redis.call('HINCRBY', key, 'successful_job_count', ARGV[7])
+  redis.call('HINCRBY', key, 'failed_job_count', ARGV[8])
+  if ARGV[5] == '1' then
     redis.call('HSET', key, 'state', 'idle')
     redis.call('HDEL', key, 'current_job')
   end
