@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import psycopg
 import pytest
 import redis
@@ -26,6 +27,9 @@ from rqube.store import schema
 from tests import accounts
 
 UNIT_TESTS = Path(__file__).parent / "unit"
+
+# The same examples in each run, and no limit of time: a slow machine is no bug.
+hypothesis.settings.load_profile("ci")
 
 # Tables by which the schema describes itself; tests leave them alone.
 SCHEMA_TABLES = ["migrations"]

@@ -107,7 +107,7 @@ EXPECTED = {200, 201, 400, 422}
 def test_bodies_of_any_shape_are_taken_or_refused(shared_api: RunningApi, path: str) -> None:
     """Nearly right bodies and pure noise: 2xx or 4xx, and what was taken can be read."""
 
-    @settings(max_examples=150, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=150)
     @given(body=BODIES[path])
     def check(body: object) -> None:
         answer = shared_api.client.post(
@@ -125,7 +125,7 @@ def test_bodies_of_any_shape_are_taken_or_refused(shared_api: RunningApi, path: 
 def test_bytes_of_any_kind_are_refused(shared_api: RunningApi, path: str) -> None:
     """What is not JSON does not get further than the door."""
 
-    @settings(max_examples=30, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=30)
     @given(content=st.binary(min_size=1, max_size=50))
     def check(content: bytes) -> None:
         answer = shared_api.client.post(
@@ -145,7 +145,7 @@ def test_queries_of_any_kind_are_answered(shared_api: RunningApi, path: str) -> 
     """Filters and cursors are parsed before Postgres sees them."""
     names = ["limit", "cursor", "state", "task", "queue", "tag", "schedule", "created_after"]
 
-    @settings(max_examples=80, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=80)
     @given(query=st.dictionaries(st.sampled_from(names), st.text(max_size=12), max_size=3))
     def check(query: dict[str, str]) -> None:
         sendable = {name: text.encode("utf-8", "replace") for name, text in query.items()}

@@ -334,7 +334,6 @@ class TestTheLifeOfJobs:
         settings = hypothesis.settings(
             max_examples=EXAMPLES,
             stateful_step_count=STEPS,
-            deadline=None,
             suppress_health_check=list(hypothesis.HealthCheck),
         )
         machine = type("LifeOnServers", (Life,), {"store": store, "queue": queue})

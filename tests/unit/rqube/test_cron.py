@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from itertools import islice
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rqube import cron, errors
@@ -70,7 +70,6 @@ class TestCheck:
 
         assert [error.field for error in caught.value.errors] == ["cron"]
 
-    @settings(deadline=None)
     @given(expression=st.lists(st.text("0123456789*,-/#LWRHmonjan?", max_size=6)).map(" ".join))
     def test_refuses_in_one_way_or_promises_a_time(self, expression: str) -> None:
         """Whatever is typed: an error that names the field, or a schedule that fires."""

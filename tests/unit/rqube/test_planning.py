@@ -5,7 +5,7 @@ from itertools import pairwise
 from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rqube import errors, planning, schedules
@@ -166,7 +166,6 @@ class TestPlan:
         with pytest.raises(errors.InvalidInput):
             planning.plan(make_schedule(rule=Rule(cron="never")), now=NOON)
 
-    @settings(deadline=None)
     @given(
         interval=st.timedeltas(min_value=SECOND, max_value=timedelta(days=2)),
         repeat=st.integers(1, 300) | st.none(),
@@ -322,7 +321,6 @@ class TestDelay:
 
         assert len(delays) == 4
 
-    @settings(deadline=None)
     @given(seconds=st.integers(0, 86_400), minute=st.integers(0, 10**6))
     def test_is_no_longer_than_the_jitter(self, seconds: int, minute: int) -> None:
         """Jitter is a limit, and none is none."""

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rqube import errors, schedules
@@ -137,7 +137,6 @@ class TestPreview:
 
         assert len(schedules.preview(rule, after=start)) == 2
 
-    @settings(deadline=None)
     @given(interval=intervals, repeat=st.integers(1, 30), start=starts)
     def test_of_an_interval_lies_on_its_grid(
         self, interval: timedelta, repeat: int, start: datetime
@@ -149,7 +148,6 @@ class TestPreview:
 
         assert times == [start + position * interval for position in range(repeat)]
 
-    @settings(deadline=None)
     @given(expression=crons, zone=zones, start=starts)
     def test_of_cron_goes_forward(self, expression: str, zone: str, start: datetime) -> None:
         """Whatever the zone does to its clock: later and later, and never before the start."""

@@ -4,7 +4,7 @@ import ipaddress
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rqube.fetch.addresses import Allowance, parse_allowances, permits
@@ -76,7 +76,6 @@ class TestPermits:
         assert permits("::ffff:127.0.0.1", port=8000, allow=allow)
         assert not permits("::ffff:127.0.0.2", port=8000, allow=allow)
 
-    @settings(derandomize=True, deadline=None)
     @given(
         pairs=st.lists(st.tuples(st.sampled_from(NETWORKS), st.sampled_from(PORTS)), max_size=3),
         address=st.sampled_from(ADDRESSES),

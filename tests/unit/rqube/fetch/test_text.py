@@ -39,7 +39,7 @@ def decoded_by_requests(body: bytes, encoding: str | None) -> int:
 
 
 class TestTextLength:
-    @settings(derandomize=True, deadline=None, max_examples=300)
+    @settings(max_examples=300)
     @given(
         body=st.binary(max_size=60) | st.text(max_size=20).map(str.encode),
         encoding=st.sampled_from(ENCODINGS.split()),
