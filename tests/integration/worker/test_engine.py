@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 
+import prometheus_client
 import psycopg
 import pytest
 
@@ -29,10 +30,17 @@ from tests.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("registered_tasks")
 
+SUCCEED = "UPDATE jobs SET attempt = 2, worker = 'successor'"
 PAUSE = b"""
     INSERT INTO queues VALUES ('default', now())
         ON CONFLICT (name) DO UPDATE SET paused_at = now()
 """
+
+
+def refused() -> float:
+    """Count the outcomes that came from somebody whose lease had gone."""
+    sample = "rqube_fenced_writes_total"
+    return prometheus_client.REGISTRY.get_sample_value(sample, {"operation": "settle"}) or 0.0
 
 
 class TestRedisAway:
@@ -259,6 +267,24 @@ class TestSecondDelivery:
         assert is_idle
         assert queue.client.hget(record, "status") == status
         assert queue.client.ttl(record) != -1, "nobody would ever delete it"
+
+
+class TestALeaseThatSomebodyElseHas:
+    def test_lets_nothing_be_written(
+        self, worker: RunningEngine, store: Store, submitter: Submitter
+    ) -> None:
+        """What the worker says of the job is refused, and counted."""
+        [job_id] = submit(submitter, "tests.thread_sleep", seconds=0.5)
+        runs(store, [job_id])
+        before = refused()
+        execute(store, SUCCEED)
+
+        wait_until(lambda: not worker.engine.running, otherwise="the end of the job")
+
+        job = store.jobs.get(job_id)
+        assert refused() == before + 1
+        assert (job.state, job.attempt, job.worker) == (JobState.RUNNING, 2, "successor")
+        assert store.jobs.attempts(job_id) == []
 
 
 class TestNoThread:
