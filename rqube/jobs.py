@@ -179,8 +179,8 @@ class Job:
 
     @property
     def goes_first(self) -> bool:
-        """Tell whether it goes to the head of its queue: it was lost, or is urgent."""
-        return self.priority > 0 or self.losses > 0
+        """Tell whether it goes to the head of its queue: it is urgent, or had its turn already."""
+        return self.priority > 0 or (self.priority == 0 and self.waits_again)
 
     @property
     def waits_again(self) -> bool:

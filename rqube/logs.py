@@ -125,7 +125,7 @@ class Pipe:
         self.dropped = 0
         """Lines that could not be written so far."""
         self.fd = fd
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finaliser may print while its thread writes
         self._poll = select.poll()
         self._poll.register(fd, select.POLLOUT)
         self._impatient_until = -math.inf

@@ -18,6 +18,8 @@ from rqube.store.store import Store
 
 RELAY_AT_MOST = 1000
 """Jobs of one queue in one turn, so that no queue waits for another's backlog."""
+FIRST_AT_MOST = 100
+"""Jobs at the front of a backlog among which those are looked for that go first."""
 REAPER_AWAY = timedelta(seconds=2.5)
 """Who turns every second has not been away for so short a time."""
 THOROUGH_EVERY = 15
@@ -43,6 +45,9 @@ def relay(store: Store, queue: RedisQueue) -> int:
     for name, length in queue.lengths(names).items():
         room = min(queue.window_jobs - length, RELAY_AT_MOST)
         if room <= 0:
+            if length < 2 * queue.window_jobs:  # as in push.lua
+                first = store.dispatch.take(name, FIRST_AT_MOST, only_first=True)
+                pushed += _push(store, queue, first)
             continue
         jobs = store.dispatch.take(name, room)
         if len(jobs) == room:
@@ -121,7 +126,7 @@ def reap(store: Store, lease: timedelta) -> list[Reaped]:
     """
     # Until then, the leases that were renewed before have time left.
     away = max(lease / 3, REAPER_AWAY)
-    reaped = store.leases.watch(lease, away=away)
+    reaped = store.leases.reap(lease, away=away)
     for job in reaped:
         log.warning("recovery.lease_expired", job_id=job.id, queue=job.queue, state=job.state)
     return reaped

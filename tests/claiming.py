@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 from rqube.jobs import AttemptOutcome, Claim, JobState, Outcome
+from rqube.store.reaping import Reaped
 from rqube.store.store import Store
 from tests.factories import make_draft, make_holder
 
 SHORT_LEASE = timedelta(milliseconds=1)
+LONG = timedelta(days=36_500)
 
 
 def submit(store: Store, **changes: object) -> str:
@@ -28,3 +30,8 @@ def success(claimed: Claim, result: str = "1") -> Outcome:
     return Outcome(
         claimed.id, claimed.attempt, JobState.SUCCEEDED, AttemptOutcome.SUCCEEDED, result=result
     )
+
+
+def reap(store: Store) -> list[Reaped]:
+    """Reap what has ended, whoever looked before."""
+    return store.leases.reap(timedelta(0), away=LONG)

@@ -76,6 +76,7 @@ class RunningEngine:
             redis_url,
             queues,
             on_arrival=self.engine.id_arrived,
+            on_answer=self.engine.redis_answered,
             on_silence=self.engine.redis_was_silent,
         )
         self.engine.arm = self.waiters.arm

@@ -103,6 +103,25 @@ class Database:
             yield connection
             connection.commit()  # here, where somebody watches how long it takes
 
+    @contextmanager
+    def autocommit(self) -> Iterator[Connection]:
+        """Run statements that the server commits by itself, each when it has ended.
+
+        Raises:
+            StoreUnavailable: no connection in time, or the server went away.
+        """
+        with (
+            unavailable_when_gone(),
+            self.pool.connection() as connection,
+            self._patience.with_connection(connection, seconds=TRANSACTION_SECONDS),
+        ):
+            connection.autocommit = True
+            try:
+                yield connection
+            finally:
+                if not connection.closed:
+                    connection.autocommit = False
+
     def connect(self, name: str) -> Connection:
         """Open a connection of its own, in autocommit mode, beside the pool.
 

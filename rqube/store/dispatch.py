@@ -23,18 +23,30 @@ class Dispatch:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def take(self, queue: str, limit: int, *, tasks: Sequence[str] | None = None) -> list[Job]:
+    def take(
+        self,
+        queue: str,
+        limit: int,
+        *,
+        tasks: Sequence[str] | None = None,
+        only_first: bool = False,
+    ) -> list[Job]:
         """Mark up to `limit` due jobs of a queue as handed over, in the order to push them.
 
-        A worker that takes them itself names the tasks that it knows.
+        A worker that takes them itself names the tasks that it knows. `only_first` leaves those
+        of them where they are that do not go to the head of the queue; see `Job.goes_first`.
         """
+        wanted = {
+            "queue": queue,
+            "limit": limit,
+            "tasks": None if tasks is None else [*tasks],
+            "only_first": only_first,
+        }
         with (
             self._database.transaction() as connection,
             connection.cursor(row_factory=class_row(JobRow)) as cursor,
         ):
-            rows = cursor.execute(
-                TAKE, {"queue": queue, "limit": limit, "tasks": None if tasks is None else [*tasks]}
-            ).fetchall()
+            rows = cursor.execute(TAKE, wanted).fetchall()
         jobs = [row.job() for row in rows]
         return sorted(jobs, key=lambda job: (-job.priority, job.run_at, job.id))
 
@@ -105,7 +117,7 @@ class Dispatch:
 TAKE: LiteralString = (
     """
     WITH due AS MATERIALIZED (               -- through jobs_undispatched
-        SELECT id
+        SELECT id, priority > 0 OR (priority = 0 AND started_at >= run_at) AS goes_first
           FROM jobs
          WHERE queue = %(queue)s
            AND state = 'queued'
@@ -119,7 +131,7 @@ TAKE: LiteralString = (
     )
     UPDATE jobs
        SET dispatched_at = clock_timestamp()
-     WHERE id IN (SELECT id FROM due)
+     WHERE id IN (SELECT id FROM due WHERE goes_first OR NOT %(only_first)s)
  RETURNING """  # noqa: S608 - constants of ours
     + JOB_COLUMNS
 )

@@ -130,26 +130,17 @@ class Leases:
                 },
             )
 
-    def reap(self) -> list[Reaped]:
+    def reap(self, lease: timedelta, *, away: timedelta) -> list[Reaped]:
         """Take jobs from workers whose leases ended: queue them again, isolated.
 
-        Safe in any number of processes at once.
-        """
-        with self._database.transaction() as connection:
-            return reaping.reap(connection)
-
-    def watch(self, lease: timedelta, *, away: timedelta) -> list[Reaped]:
-        """Reap as `reap` does, unless those who hold leases may not have been able to renew them.
-
-        That is for one `lease` after no process called this for longer than `away`.
+        None for one `lease` after no process called this for longer than `away`. Safe in any
+        number of processes at once.
 
         Raises:
             StoreUnavailable: also when the database can be read but not written.
         """
-        with self._database.transaction() as connection:
-            if not reaping.watch(connection, lease, away=away):
-                return []
-            return reaping.reap(connection)
+        with self._database.autocommit() as connection:
+            return reaping.reap(connection, lease, away=away)
 
 
 def claim(connection: Connection, holder: Holder, ids: Sequence[str]) -> list[Claim]:
@@ -175,7 +166,8 @@ def claim(connection: Connection, holder: Holder, ids: Sequence[str]) -> list[Cl
 #
 # A worker's threads settle, renew and report on the same rows at once, and ids that are delivered
 # twice are claimed by two workers at once. Two statements that lock rows in different orders wait
-# for each other, and no plan promises an order: so all of these lock their rows first, by id.
+# for each other, and no plan promises an order: so these lock their rows first, by id. RECLAIM
+# does not: it is rare, and whom a deadlock ends tries again.
 CLAIM: LiteralString = """
     UPDATE jobs
        SET state = 'running', attempt = attempt + 1, worker = %(worker)s, pool = %(pool)s,
@@ -208,9 +200,15 @@ RECLAIM: LiteralString = """
        AND state || '' = 'running'
        AND worker = %(worker)s
        AND NOT (jobs.id::text = ANY (%(known)s))
+       AND NOT EXISTS (SELECT              -- claimed by an earlier process of the same name
+                         FROM workers
+                        WHERE workers.name = %(worker)s
+                          AND workers.started_at > jobs.started_at)
  RETURNING jobs.id::text, attempt, task, params, queue, extract(epoch FROM timeout)::float8,
            failures, max_attempts, crashes, isolated,
-           extract(epoch FROM started_at - run_at)::float8
+           extract(epoch FROM started_at
+                              - greatest(run_at, CASE WHEN losses > 0 THEN dispatched_at END)
+                   )::float8
 """
 
 EXPLAIN: LiteralString = """

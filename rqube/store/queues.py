@@ -104,7 +104,9 @@ STATES: LiteralString = """
       LEFT JOIN (SELECT queue, count(*) FILTER (WHERE run_at <= clock_timestamp()) AS due,
                         count(*) FILTER (WHERE run_at > clock_timestamp()) AS later,
                         min(run_at) FILTER (WHERE run_at <= clock_timestamp()) AS oldest
-                   FROM (SELECT queue, run_at
+                   FROM (SELECT queue,       -- what was lost began to wait again when it was pushed
+                                CASE WHEN started_at >= run_at THEN dispatched_at
+                                     ELSE run_at END AS run_at
                            FROM jobs         -- through jobs_dispatched
                           WHERE state = 'queued' AND dispatched_at IS NOT NULL
                           UNION ALL

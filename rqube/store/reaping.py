@@ -1,7 +1,4 @@
-"""How a lease ends when its holder says nothing more: the job is lost, and waits again.
-
-All within the caller's transaction.
-"""
+"""How a lease ends when its holder says nothing more: the job is lost, and waits again."""
 
 from __future__ import annotations
 
@@ -26,50 +23,56 @@ class Reaped:
     state: str
 
 
-def reap(connection: Connection) -> list[Reaped]:
-    """Take jobs from workers whose leases ended: queue them again, isolated."""
+def reap(connection: Connection, lease: timedelta, *, away: timedelta) -> list[Reaped]:
+    """Note that the leases are looked after, and take jobs from workers whose leases ended.
+
+    It takes none for one `lease` after nobody looked for longer than `away`, nor after the server
+    started: then those who hold leases may not have been able to renew them.
+
+    One statement, to be committed by the server itself: a process that stands still between a
+    statement and its commit would hold the one row that every other scheduler needs.
+    """
     rows = connection.execute(
-        REAP, {"limit": REAP_AT_MOST, "most": retries.LONGEST_BACKOFF.total_seconds()}
+        REAP,
+        {
+            "lease": lease,
+            "away": away,
+            "limit": REAP_AT_MOST,
+            "most": retries.LONGEST_BACKOFF.total_seconds(),
+        },
     )
     return [Reaped(*row) for row in rows]
 
 
-def watch(connection: Connection, lease: timedelta, *, away: timedelta) -> bool:
-    """Note that the leases are looked after; tell whether those that ended can be trusted to have.
-
-    They cannot for one lease after nobody looked for longer than `away`, nor after the server
-    started: then those who hold the leases may not have been able to renew them.
-    """
-    row = connection.execute(WATCH, {"lease": lease, "away": away}).fetchone()
-    return row is not None and bool(row[0])
-
-
-# By the database's clock and in its tables: a scheduler that has just started knows what others
-# saw, and this row, which went through the same outage, tells of it. A clock that was set, as at
-# a fail-over to another machine, looks like an outage.
-WATCH: LiteralString = """
-    UPDATE lease_watch
-       SET looked_at = clock_timestamp(),
-           reap_from = CASE WHEN looked_at BETWEEN clock_timestamp() - %(away)s
-                                               AND clock_timestamp() + %(away)s
-                            THEN reap_from
-                            ELSE clock_timestamp() + %(lease)s
-                        END
- RETURNING greatest(reap_from, pg_postmaster_start_time() + %(lease)s) <= clock_timestamp()
-"""
-
-# The first part takes the rows' locks through jobs_leases; what another reaper holds is skipped.
+# Whether leases can be trusted to have ended is decided by the database's clock and in its tables:
+# a scheduler that has just started knows what others saw, and the row, which went through the same
+# outage, tells of it. A clock that was set, as at a fail-over to another machine, looks like one.
+#
+# The second part takes the rows' locks through jobs_leases; what another reaper holds is skipped.
 #
 # That a worker vanished says nothing of its jobs, not even of one alone in a child: so this
 # is a loss, never a crash. But some jobs do take their whole worker along, as when the kernel
 # ends a container for its memory: who was lost three times comes back later and later. Until
 # then the job keeps its time, and with it its place ahead of those that became due after it.
 REAP: LiteralString = """
-    WITH held AS MATERIALIZED (
+    WITH watched AS (
+        UPDATE lease_watch
+           SET looked_at = clock_timestamp(),
+               reap_from = CASE WHEN looked_at BETWEEN clock_timestamp() - %(away)s
+                                                   AND clock_timestamp() + %(away)s
+                                THEN reap_from
+                                ELSE clock_timestamp() + %(lease)s
+                            END
+         WHERE only_row
+     RETURNING looked_at,
+               looked_at >= reap_from
+               AND (looked_at >= pg_postmaster_start_time() + %(lease)s
+                    OR looked_at < pg_postmaster_start_time()) AS is_trusted
+    ), held AS MATERIALIZED (
         SELECT id, cancel_requested
           FROM jobs
          WHERE state = 'running'
-           AND lease_until < clock_timestamp()
+           AND lease_until < (SELECT looked_at FROM watched WHERE is_trusted)
          ORDER BY lease_until
          LIMIT %(limit)s
            FOR UPDATE SKIP LOCKED

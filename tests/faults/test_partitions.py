@@ -46,6 +46,7 @@ class TestAWorkerThatHearsNothing:
         stack.kill(deaf)
 
         assert next_job["worker"] == name
+        assert ("job.fenced" in deaf.output()) == is_late
         assert (ended["state"], ended["attempt"], ended["losses"]) == ("succeeded", 2, 1)
         assert [one["outcome"] for one in stack.attempts(job)] == ["lost", "succeeded"]
         assert origin.visits(path).count == 1

@@ -26,12 +26,12 @@ from rqube.store.store import Store
 from rqube.tasks.task import Task
 from rqube_worker import observe
 from rqube_worker.direct import DirectClaims
-from rqube_worker.events import Arrived, Ended, Event, Poke, Silence
+from rqube_worker.events import Answer, Arrived, Ended, Event, Poke, Silence
 from rqube_worker.nursery import deaths
 from rqube_worker.refusals import Refusals
 from rqube_worker.rest import Rest
 from rqube_worker.running import Lane as JobLane
-from rqube_worker.running import Running, RunningTable, lost
+from rqube_worker.running import Running, RunningTable
 from rqube_worker.settling import Settling
 from rqube_worker.watch import STOP_BEFORE
 
@@ -120,6 +120,11 @@ class Engine:
         """Take an id from a waiter; called on any thread."""
         self.events.put(Arrived(position, job_id))
 
+    def redis_answered(self) -> None:
+        """Let the loop ask Redis again, if it rests; called on any thread."""
+        if self._redis_rests:
+            self.events.put(Answer())
+
     def redis_was_silent(self) -> None:
         """Make the loop find out whether Redis is away; called on any thread."""
         self.events.put(Silence())
@@ -147,20 +152,24 @@ class Engine:
                     event = self.events.get_nowait()
             except Empty:
                 break
-            match event:
-                case Ended(running, ending):
-                    self._end(running, ending)
-                case Arrived(position, job_id):
-                    self._armed.discard(position)
-                    self._arrived.append((position, job_id))
-                    self._may_have_more = True
-                    self._redis_rests.end()  # it answers a waiter
-                case Silence():
-                    self._may_have_more = True
-                case Poke():
-                    break
+            if isinstance(event, Poke):
+                break
+            self._hear(event)
         if time.monotonic() - self._looked_at_closed > IDLE_SECONDS and self._closed:
             self._may_have_more = True
+
+    def _hear(self, event: Event) -> None:
+        match event:
+            case Ended(running, ending):
+                self._end(running, ending)
+            case Arrived(position, job_id):
+                self._armed.discard(position)
+                self._arrived.append((position, job_id))
+                self._may_have_more = True
+            case Answer():
+                self._redis_rests.end()
+            case Silence():
+                self._may_have_more = True
 
     def _has_work(self) -> bool:
         if self._settling or self._deliveries:
@@ -174,7 +183,7 @@ class Engine:
         return self._may_have_more and 2 * self._slots_in_use > self._threads
 
     def _sleep(self) -> float:
-        if self.free > 0 and not self._may_have_more:
+        if self.free > 0 and (self._redis_rests or not self._may_have_more):
             for position in range(len(self._queues)):
                 if position not in self._armed and position not in self._closed:
                     self._armed.add(position)
@@ -257,7 +266,8 @@ class Engine:
         self._slots_in_use += 1
         observe.started(self._holder.pool, claim)
         if lease_ends - time.monotonic() < self._holder.lease.total_seconds() * STOP_BEFORE:
-            self.job_ended(running, lost("lease_not_renewed"))  # the reply came too late
+            late = "Postgres answered the claim when its lease had all but ended."
+            self.job_ended(running, deaths.not_started(late))
             return
         try:
             lane.start(running)

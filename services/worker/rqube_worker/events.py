@@ -24,6 +24,10 @@ class Arrived:
     id: str
 
 
+class Answer:
+    """Redis answered a waiter."""
+
+
 class Silence:
     """Redis did not answer a waiter."""
 
@@ -32,4 +36,4 @@ class Poke:
     """Somebody wants it to look again."""
 
 
-Event = Ended | Arrived | Silence | Poke
+Event = Ended | Arrived | Answer | Silence | Poke

@@ -34,6 +34,7 @@ from rqube.recovery import Reconciler
 from rqube.store.store import Store
 from rqube.submission import Submitter
 from rqube.tasks.task import SubmitOptions
+from tests.claiming import reap
 from tests.factories import make_holder
 from tests.queued_ids import TAKEN_SECONDS, make_claims
 from tests.statements import execute
@@ -202,7 +203,7 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def reap(self) -> None:
-        reaped = self.store.leases.reap()
+        reaped = reap(self.store)
 
         lost = {job_id for job_id in self._running() if self.jobs[job_id].is_lease_over}
         assert {one.id for one in reaped} == lost

@@ -72,7 +72,7 @@ class TestPostgresInDoubt:
         """The connection may break once more while the worker looks what became of its claim."""
         ended(store, submit(submitter, "demo.noop"))
         wait_until(lambda: not worker.engine.running, otherwise="an idle worker")
-        postgres.cut_reply_to(b"COMMIT", b"started_at - run_at")
+        postgres.cut_reply_to(b"COMMIT", b"by an earlier process")
 
         ids = submit(submitter, "demo.noop", count=3)
         jobs = ended(store, ids)

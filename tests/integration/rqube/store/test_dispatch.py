@@ -11,7 +11,9 @@ import psycopg
 from rqube.jobs import Job
 from rqube.store.jobs import Insertion
 from rqube.store.store import Store
+from tests.claiming import SHORT_LEASE, claim, reap
 from tests.factories import make_draft, make_holder
+from tests.waiting import wait_until
 
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -67,6 +69,21 @@ class TestTake:
         second = store.dispatch.take("default", 3)
 
         assert [job.id for job in [*first, *second]] == [job.id for job in jobs[:5]]
+
+    def test_finds_what_goes_first(self, store: Store) -> None:
+        """Where a window is full, it is pushed all the same."""
+        urgent, lost, idle = accept(store, priority=5), accept(store), accept(store, priority=-5)
+        other = accept(store)
+        for job in (lost, idle):
+            claim(store, str(job.id), lease=SHORT_LEASE)
+            wait_until(lambda: reap(store), otherwise="the lease to end")
+
+        first = store.dispatch.take("default", 10, only_first=True)
+        rest = store.dispatch.take("default", 10)
+
+        assert [job.id for job in first] == [urgent.id, lost.id]
+        assert [job.goes_first for job in [*first, *rest]] == [True, True, False, False]
+        assert [job.id for job in rest] == [other.id, idle.id]
 
     def test_leaves_what_need_not_be_pushed(self, store: Store) -> None:
         """Jobs of other queues, whose time lies ahead, that Redis holds, run, or have ended."""

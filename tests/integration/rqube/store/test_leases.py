@@ -18,7 +18,7 @@ from rqube.store.leases import CLAIM, PROGRESS, RENEW, Refusal
 from rqube.store.settling import SETTLE
 from rqube.store.store import Store
 from tests.claiming import claim, submit, success
-from tests.factories import make_draft, make_holder
+from tests.factories import make_birth, make_draft, make_holder
 
 
 class TestClaim:
@@ -111,6 +111,21 @@ class TestClaim:
         assert "Seq Scan on jobs" not in plan, plan
         assert "jobs_dispatched" not in plan, plan
         assert "jobs_leases" not in plan, plan
+
+
+class TestReclaim:
+    def test_gives_what_this_process_claimed(self, store: Store) -> None:
+        """Not what an earlier one of its name did, which may only be cut off."""
+        store.workers.register(make_birth(name="worker-a"))
+        job_id = submit(store)
+        claimed = claim(store, job_id)
+
+        ours = store.leases.reclaim(make_holder(), [job_id], known=[])
+        store.workers.register(make_birth(name="worker-a"))
+        theirs = store.leases.reclaim(make_holder(), [job_id], known=[])
+
+        assert [one.attempt for one in ours] == [claimed.attempt]
+        assert theirs == []
 
 
 class TestLocks:

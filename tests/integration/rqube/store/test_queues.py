@@ -10,7 +10,9 @@ import pytest
 from rqube import errors
 from rqube.store.queues import QueueState
 from rqube.store.store import Store
+from tests.claiming import SHORT_LEASE, claim, reap, submit
 from tests.factories import make_birth, make_draft, make_holder
+from tests.waiting import wait_until
 
 
 def state(store: Store, name: str) -> QueueState:
@@ -78,6 +80,27 @@ class TestStates:
         assert (found.waiting, found.delayed, found.running) == (2, 1, 1)
         assert found.oldest_seconds is not None
         assert 60 <= found.oldest_seconds < 70
+
+    def test_do_not_count_as_waiting_what_a_lost_job_ran(self, store: Store) -> None:
+        """Nothing is late because an hour's work has to be done again."""
+        store.queues.add(["busy"])
+        job_id = submit(store, queue="busy")
+        claim(store, job_id, lease=SHORT_LEASE)
+        with psycopg.connect(store.database.url) as connection:
+            connection.execute(
+                "UPDATE jobs SET run_at = run_at - interval '1 h',"
+                " started_at = started_at - interval '1 h'"
+            )
+        wait_until(lambda: reap(store), otherwise="the lease to end")
+
+        [pushed] = store.dispatch.take("busy", 1)
+        found = state(store, "busy")
+        again = claim(store, job_id)
+
+        assert str(pushed.id) == job_id
+        assert found.oldest_seconds is not None
+        assert found.oldest_seconds < 60
+        assert again.wait_seconds < 60
 
     def test_are_empty_for_an_idle_queue(self, store: Store) -> None:
         """Nothing is a number as well."""

@@ -9,7 +9,7 @@ import psycopg
 
 from rqube.jobs import JobState
 from rqube.store.store import Store
-from tests.claiming import SHORT_LEASE, claim, submit
+from tests.claiming import SHORT_LEASE, claim, reap, submit
 from tests.factories import make_holder
 from tests.waiting import wait_until
 
@@ -20,7 +20,7 @@ class TestReap:
         job_id = submit(store)
         claim(store, job_id, lease=SHORT_LEASE)
 
-        wait_until(store.leases.reap, otherwise="the lease to end")
+        wait_until(lambda: reap(store), otherwise="the lease to end")
 
         job = store.jobs.get(UUID(job_id))
         assert (job.state, job.losses, job.crashes, job.failures) == (JobState.QUEUED, 1, 0, 0)
@@ -34,7 +34,7 @@ class TestReap:
         for _ in range(4):
             make_due(store, job_id)
             claim(store, job_id, lease=SHORT_LEASE)
-            wait_until(store.leases.reap, otherwise="the lease to end")
+            wait_until(lambda: reap(store), otherwise="the lease to end")
             waits.append(seconds_until_due(store, job_id))
 
         job = store.jobs.get(UUID(job_id))
@@ -54,7 +54,7 @@ class TestReap:
         )
 
         assert answers == {claimed.id: False}
-        assert store.leases.reap() == []
+        assert reap(store) == []
 
 
 def make_due(store: Store, job_id: str) -> None:

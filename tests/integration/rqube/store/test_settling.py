@@ -7,7 +7,7 @@ from uuid import UUID
 
 from rqube.jobs import AttemptOutcome, JobState, Outcome
 from rqube.store.store import Store
-from tests.claiming import SHORT_LEASE, claim, submit, success
+from tests.claiming import SHORT_LEASE, claim, reap, submit, success
 from tests.waiting import wait_until
 
 
@@ -30,7 +30,7 @@ class TestSettle:
         """A worker that was declared dead changes nothing, whatever it reports."""
         job_id = submit(store)
         zombie = claim(store, job_id, worker="zombie", lease=SHORT_LEASE)
-        wait_until(store.leases.reap, otherwise="the lease to end")
+        wait_until(lambda: reap(store), otherwise="the lease to end")
         successor = claim(store, job_id, worker="successor")
 
         late = store.leases.settle([success(zombie, '"late"')])
@@ -102,7 +102,7 @@ class TestLoss:
         """A job that may have killed its worker stays alone when the next one drains."""
         job_id = submit(store)
         claim(store, job_id, lease=SHORT_LEASE)
-        wait_until(store.leases.reap, otherwise="the lease to end")
+        wait_until(lambda: reap(store), otherwise="the lease to end")
         claimed = claim(store, job_id)
         lost = Outcome(claimed.id, claimed.attempt, JobState.QUEUED, AttemptOutcome.LOST)
 
