@@ -15,7 +15,7 @@ from rqube.jobs import Job, JobDraft, JobState
 from rqube.queue.redis_queue import RedisQueue
 from rqube.retention import Ages
 from rqube.schedules import OccurrenceOutcome, Schedule
-from rqube.store import firing, schema
+from rqube.store import firing, reaping, schema
 from rqube.store.store import Store
 from rqube.store.wake import Listener
 from rqube.submission import JobRequest, Submitter
@@ -122,12 +122,14 @@ class Duties:
         if missing:
             metrics.SCHEDULER_MISFIRES.labels(metrics.Misfire.REASSERTED).inc(missing)
 
-    def reap(self) -> None:
+    def reap(self) -> float | None:
         """Take jobs from workers whose leases ended."""
-        for job in recovery.reap(self._store, self._lease):
+        reaped = recovery.reap(self._store, self._lease)
+        for job in reaped:
             metrics.JOBS_ABANDONED.labels(metrics.queue_label(job.queue)).inc()
             if job.state == JobState.QUEUED:
                 metrics.jobs_enqueued(job.queue, job.task, metrics.Source.PREEMPTED).inc()
+        return 0.0 if len(reaped) == reaping.REAP_AT_MOST else None
 
     def forget_workers(self) -> None:
         """Delete the rows of workers that are long gone."""
