@@ -11,12 +11,14 @@ from tests.soak import oracle
 from tests.soak.client import Client
 from tests.soak.course import Kill, Record
 from tests.soak.fleet import Fleet
-from tests.soak.oracle import Verdict
+from tests.soak.oracle import Rerun, Verdict
 from tests.soak.plan import Kind
 
 NAME_WIDTH = 48
 WATCHED = "those with a scheduler and Postgres alive"
 """From the kill until they waited again: what rqube promises of the lease is measured on them."""
+UNDISTURBED = "of these, with no other death before they ran"
+"""Who dies with ids that it has just been given keeps them from the others for some seconds."""
 SCHEDULER_START = timedelta(seconds=3)
 """A scheduler that was started so long before can watch the leases of that moment."""
 
@@ -93,7 +95,14 @@ def _reruns(url: str, record: Record) -> Iterator[str]:
     watched = [
         (kill, rerun) for kill, rerun in reruns if _is_watched(record, kill, rerun.queued_at)
     ]
-    for name, pairs in (("jobs of killed workers", reruns), (WATCHED, watched)):
+    undisturbed = [
+        (kill, rerun) for kill, rerun in watched if not _met_another_death(record, rerun)
+    ]
+    for name, pairs in (
+        ("jobs of killed workers", reruns),
+        (WATCHED, watched),
+        (UNDISTURBED, undisturbed),
+    ):
         queued = [(rerun.queued_at - kill.at).total_seconds() for kill, rerun in pairs]
         began = [(rerun.began_at - kill.at).total_seconds() for kill, rerun in pairs]
         yield _line(name, len(pairs))
@@ -106,6 +115,11 @@ def _is_watched(record: Record, kill: Kill, until: datetime) -> bool:
     return any(
         life.begin < kill.at - SCHEDULER_START and life.end > until for life in record.schedulers
     ) and not any(outage.begin < until and outage.end > kill.at for outage in record.outages)
+
+
+def _met_another_death(record: Record, rerun: Rerun) -> bool:
+    """Whether a worker died between the moment a job waited again and that when it ran."""
+    return any(rerun.queued_at < kill.at < rerun.began_at for kill in record.kills)
 
 
 def _recoveries(url: str, record: Record, client: Client) -> Iterator[str]:
