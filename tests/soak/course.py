@@ -32,7 +32,7 @@ class Kill:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """From one moment to another: of a scheduler's life, or of an outage."""
+    """From one moment to another: of a scheduler's life, or of an outage or partition."""
 
     begin: datetime
     end: datetime
@@ -49,6 +49,8 @@ class Record:
     """The life of each."""
     outages: list[Span] = field(default_factory=list)
     """Of Postgres: from SIGQUIT until it answered."""
+    partitions: list[Span] = field(default_factory=list)
+    """Of workers, until they were connected again."""
     refills: list[refill.Refill] = field(default_factory=list)
     """After flushes."""
 
@@ -67,6 +69,7 @@ class Course:
         self._lease_seconds = lease.total_seconds()
         self._say = say
         self._refills: list[Future[refill.Refill]] = []
+        self._cut_off_at: dict[int, datetime] = {}
 
     def run(self, plan: Plan, client: Client) -> None:
         """Submit and disturb, then wait until all has ended, or nothing moves any more.
@@ -107,9 +110,12 @@ class Course:
                 self._fleet.database.restart()
                 self.record.outages.append(Span(begin, datetime.now(UTC)))
             case Kind.CUT_OFF:
+                self._cut_off_at[fault.target] = datetime.now(UTC)
                 self._fleet.links[fault.target].cut()
             case Kind.RECONNECT:
                 self._fleet.links[fault.target].mend()
+                begin = self._cut_off_at.pop(fault.target)
+                self.record.partitions.append(Span(begin, datetime.now(UTC)))
 
     def _flush(self, threads: ThreadPoolExecutor) -> None:
         settings = self._fleet.stack.settings

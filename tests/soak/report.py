@@ -17,8 +17,8 @@ from tests.soak.plan import Kind
 NAME_WIDTH = 48
 WATCHED = "those with a scheduler and Postgres alive"
 """From the kill until they waited again: what rqube promises of the lease is measured on them."""
-UNDISTURBED = "of these, with no other death before they ran"
-"""Who dies with ids that it has just been given keeps them from the others for some seconds."""
+UNDISTURBED = "of these, those that met no other fault"
+"""Who dies, or is cut off, with ids just given to it keeps them from others for some seconds."""
 SCHEDULER_START = timedelta(seconds=3)
 """A scheduler that was started so long before can watch the leases of that moment."""
 
@@ -96,7 +96,7 @@ def _reruns(url: str, record: Record) -> Iterator[str]:
         (kill, rerun) for kill, rerun in reruns if _is_watched(record, kill, rerun.queued_at)
     ]
     undisturbed = [
-        (kill, rerun) for kill, rerun in watched if not _met_another_death(record, rerun)
+        (kill, rerun) for kill, rerun in watched if not _met_another_fault(record, rerun)
     ]
     for name, pairs in (
         ("jobs of killed workers", reruns),
@@ -117,9 +117,12 @@ def _is_watched(record: Record, kill: Kill, until: datetime) -> bool:
     ) and not any(outage.begin < until and outage.end > kill.at for outage in record.outages)
 
 
-def _met_another_death(record: Record, rerun: Rerun) -> bool:
-    """Whether a worker died between the moment a job waited again and that when it ran."""
-    return any(rerun.queued_at < kill.at < rerun.began_at for kill in record.kills)
+def _met_another_fault(record: Record, rerun: Rerun) -> bool:
+    """Whether, while it waited, a worker died or was cut off, or Postgres was away."""
+    spans = [*record.partitions, *record.outages]
+    return any(rerun.queued_at < kill.at < rerun.began_at for kill in record.kills) or any(
+        span.begin < rerun.began_at and span.end > rerun.queued_at for span in spans
+    )
 
 
 def _recoveries(url: str, record: Record, client: Client) -> Iterator[str]:
