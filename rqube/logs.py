@@ -148,6 +148,7 @@ class Pipe:
         rest = memoryview(line)
         while rest:
             self._wait()
+            self._is_torn = True  # for whom a finaliser writes meanwhile, in this thread
             rest = rest[os.write(self.fd, rest[:_CHUNK_BYTES]) :]
             self._is_torn = bool(rest)
 

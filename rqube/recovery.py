@@ -46,7 +46,7 @@ def relay(store: Store, queue: RedisQueue) -> int:
         room = min(queue.window_jobs - length, RELAY_AT_MOST)
         if room <= 0:
             if length < 2 * queue.window_jobs:  # as in push.lua
-                first = store.dispatch.take(name, FIRST_AT_MOST, only_first=True)
+                first = store.dispatch.take_first(name, FIRST_AT_MOST)
                 pushed += _push(store, queue, first)
             continue
         jobs = store.dispatch.take(name, room)

@@ -7,7 +7,7 @@ from datetime import timedelta
 FIRST_BACKOFF = timedelta(seconds=1)
 LONGEST_BACKOFF = timedelta(minutes=10)
 NOT_STARTED_BACKOFF = timedelta(seconds=10)
-"""After a worker had no thread or process left for a job: it has none a moment later either."""
+"""After a worker had no thread, process or time left for a job: it has none soon after either."""
 
 
 def backoff(failures: int, *, chance: float) -> timedelta:

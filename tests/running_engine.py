@@ -76,7 +76,6 @@ class RunningEngine:
             redis_url,
             queues,
             on_arrival=self.engine.id_arrived,
-            on_answer=self.engine.redis_answered,
             on_silence=self.engine.redis_was_silent,
         )
         self.engine.arm = self.waiters.arm

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import LiteralString
 
 from psycopg.rows import class_row
@@ -23,32 +23,17 @@ class Dispatch:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def take(
-        self,
-        queue: str,
-        limit: int,
-        *,
-        tasks: Sequence[str] | None = None,
-        only_first: bool = False,
-    ) -> list[Job]:
+    def take(self, queue: str, limit: int, *, tasks: Sequence[str] | None = None) -> list[Job]:
         """Mark up to `limit` due jobs of a queue as handed over, in the order to push them.
 
-        A worker that takes them itself names the tasks that it knows. `only_first` leaves those
-        of them where they are that do not go to the head of the queue; see `Job.goes_first`.
+        A worker that takes them itself names the tasks that it knows.
         """
-        wanted = {
-            "queue": queue,
-            "limit": limit,
-            "tasks": None if tasks is None else [*tasks],
-            "only_first": only_first,
-        }
-        with (
-            self._database.transaction() as connection,
-            connection.cursor(row_factory=class_row(JobRow)) as cursor,
-        ):
-            rows = cursor.execute(TAKE, wanted).fetchall()
-        jobs = [row.job() for row in rows]
-        return sorted(jobs, key=lambda job: (-job.priority, job.run_at, job.id))
+        known = None if tasks is None else [*tasks]
+        return self._take(TAKE, {"queue": queue, "limit": limit, "tasks": known})
+
+    def take_first(self, queue: str, among: int) -> list[Job]:
+        """Mark those of so many due jobs at the front for which `Job.goes_first`."""
+        return self._take(TAKE_FIRST, {"queue": queue, "limit": among})
 
     def take_back(self, queue: str, limit: int, *, tasks: Sequence[str]) -> list[str]:
         """Take ids that Redis should hold for some seconds, for a worker that cannot ask it.
@@ -112,12 +97,21 @@ class Dispatch:
                 return None
             return connection.execute(FORGET).rowcount
 
+    def _take(self, statement: LiteralString, wanted: Mapping[str, object]) -> list[Job]:
+        with (
+            self._database.transaction() as connection,
+            connection.cursor(row_factory=class_row(JobRow)) as cursor,
+        ):
+            rows = cursor.execute(statement, wanted).fetchall()
+        jobs = [row.job() for row in rows]
+        return sorted(jobs, key=lambda job: (-job.priority, job.run_at, job.id))
+
 
 # Materialised: a plan that ran the inner part again would mark more than the limit.
 TAKE: LiteralString = (
     """
     WITH due AS MATERIALIZED (               -- through jobs_undispatched
-        SELECT id, priority > 0 OR (priority = 0 AND started_at >= run_at) AS goes_first
+        SELECT id
           FROM jobs
          WHERE queue = %(queue)s
            AND state = 'queued'
@@ -131,7 +125,36 @@ TAKE: LiteralString = (
     )
     UPDATE jobs
        SET dispatched_at = clock_timestamp()
-     WHERE id IN (SELECT id FROM due WHERE goes_first OR NOT %(only_first)s)
+     WHERE id IN (SELECT id FROM due)
+ RETURNING """  # noqa: S608 - constants of ours
+    + JOB_COLUMNS
+)
+
+# Locks nothing but what it marks: others must not take the rest for jobs on their way.
+TAKE_FIRST: LiteralString = (
+    """
+    WITH front AS MATERIALIZED (             -- through jobs_undispatched
+        SELECT id, priority, started_at, run_at
+          FROM jobs
+         WHERE queue = %(queue)s
+           AND state = 'queued'
+           AND dispatched_at IS NULL
+           AND run_at <= clock_timestamp()
+           AND (held_until IS NULL OR held_until <= clock_timestamp())
+         ORDER BY priority DESC, run_at, id
+         LIMIT %(limit)s
+    ), due AS MATERIALIZED (
+        SELECT jobs.id
+          FROM front
+          JOIN jobs ON jobs.id = front.id
+         WHERE (front.priority > 0 OR (front.priority = 0 AND front.started_at >= front.run_at))
+           AND jobs.state || '' = 'queued'
+           AND jobs.dispatched_at IS NULL
+           FOR UPDATE OF jobs SKIP LOCKED
+    )
+    UPDATE jobs
+       SET dispatched_at = clock_timestamp()
+     WHERE id IN (SELECT id FROM due)
  RETURNING """  # noqa: S608 - constants of ours
     + JOB_COLUMNS
 )

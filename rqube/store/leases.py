@@ -173,7 +173,7 @@ CLAIM: LiteralString = """
        SET state = 'running', attempt = attempt + 1, worker = %(worker)s, pool = %(pool)s,
            started_at = clock_timestamp(), lease_until = clock_timestamp() + %(lease)s,
            progress = NULL
-      FROM (SELECT waiting.id
+      FROM (SELECT waiting.id, waiting.started_at >= waiting.run_at AS waits_again
               FROM unnest(%(ids)s::uuid[]) AS wanted (id)
               JOIN jobs AS waiting ON waiting.id = wanted.id
              WHERE waiting.state || '' = 'queued'  -- the second delivery finds nothing here
@@ -187,9 +187,9 @@ CLAIM: LiteralString = """
      WHERE jobs.id = wanted.id
  RETURNING jobs.id::text, attempt, task, params, queue, extract(epoch FROM timeout)::float8,
            failures, max_attempts, crashes, isolated,
-           extract(epoch FROM clock_timestamp()
-                              - greatest(run_at, CASE WHEN losses > 0 THEN dispatched_at END)
-                   )::float8                -- a job that was lost ran since it was due
+           extract(epoch FROM clock_timestamp()  -- a job that was lost ran since it was due
+                              - greatest(run_at, CASE WHEN waits_again THEN dispatched_at END)
+                   )::float8
 """
 
 RECLAIM: LiteralString = """

@@ -103,14 +103,14 @@ STATES: LiteralString = """
       FROM queues
       LEFT JOIN (SELECT queue, count(*) FILTER (WHERE run_at <= clock_timestamp()) AS due,
                         count(*) FILTER (WHERE run_at > clock_timestamp()) AS later,
-                        min(run_at) FILTER (WHERE run_at <= clock_timestamp()) AS oldest
-                   FROM (SELECT queue,       -- what was lost began to wait again when it was pushed
-                                CASE WHEN started_at >= run_at THEN dispatched_at
-                                     ELSE run_at END AS run_at
+                        min(since) FILTER (WHERE run_at <= clock_timestamp()) AS oldest
+                   FROM (SELECT queue, run_at,
+                                CASE WHEN started_at >= run_at  -- it was lost: waits since it was
+                                     THEN dispatched_at ELSE run_at END AS since  -- pushed again
                            FROM jobs         -- through jobs_dispatched
                           WHERE state = 'queued' AND dispatched_at IS NOT NULL
                           UNION ALL
-                         SELECT queue, run_at
+                         SELECT queue, run_at, run_at  -- what was lost, too: the index is enough
                            FROM jobs         -- through jobs_undispatched
                           WHERE state = 'queued' AND dispatched_at IS NULL) AS queued
                   GROUP BY queue) AS waits ON waits.queue = queues.name

@@ -26,7 +26,7 @@ from rqube.store.store import Store
 from rqube.tasks.task import Task
 from rqube_worker import observe
 from rqube_worker.direct import DirectClaims
-from rqube_worker.events import Answer, Arrived, Ended, Event, Poke, Silence
+from rqube_worker.events import Arrived, Ended, Event, Poke, Silence
 from rqube_worker.nursery import deaths
 from rqube_worker.refusals import Refusals
 from rqube_worker.rest import Rest
@@ -120,11 +120,6 @@ class Engine:
         """Take an id from a waiter; called on any thread."""
         self.events.put(Arrived(position, job_id))
 
-    def redis_answered(self) -> None:
-        """Let the loop ask Redis again, if it rests; called on any thread."""
-        if self._redis_rests:
-            self.events.put(Answer())
-
     def redis_was_silent(self) -> None:
         """Make the loop find out whether Redis is away; called on any thread."""
         self.events.put(Silence())
@@ -155,6 +150,8 @@ class Engine:
             if isinstance(event, Poke):
                 break
             self._hear(event)
+            if time.monotonic() - began > IDLE_SECONDS:
+                break  # whatever keeps coming: the loop must be seen to turn
         if time.monotonic() - self._looked_at_closed > IDLE_SECONDS and self._closed:
             self._may_have_more = True
 
@@ -166,8 +163,7 @@ class Engine:
                 self._armed.discard(position)
                 self._arrived.append((position, job_id))
                 self._may_have_more = True
-            case Answer():
-                self._redis_rests.end()
+                self._redis_rests.end()  # it answers a waiter
             case Silence():
                 self._may_have_more = True
 
@@ -183,7 +179,7 @@ class Engine:
         return self._may_have_more and 2 * self._slots_in_use > self._threads
 
     def _sleep(self) -> float:
-        if self.free > 0 and (self._redis_rests or not self._may_have_more):
+        if self.free > 0 and not self._may_have_more:
             for position in range(len(self._queues)):
                 if position not in self._armed and position not in self._closed:
                     self._armed.add(position)

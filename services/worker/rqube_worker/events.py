@@ -24,10 +24,6 @@ class Arrived:
     id: str
 
 
-class Answer:
-    """Redis answered a waiter."""
-
-
 class Silence:
     """Redis did not answer a waiter."""
 
@@ -36,4 +32,4 @@ class Poke:
     """Somebody wants it to look again."""
 
 
-Event = Ended | Arrived | Answer | Silence | Poke
+Event = Ended | Arrived | Silence | Poke

@@ -153,7 +153,6 @@ class Service:
             settings.redis_url,
             self._birth.queues,
             on_arrival=self._engine.id_arrived,
-            on_answer=self._engine.redis_answered,
             on_silence=self._engine.redis_was_silent,
         )
         self._engine.arm = waiters.arm

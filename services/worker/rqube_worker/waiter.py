@@ -31,11 +31,9 @@ class Waiters:
         queues: Sequence[str],
         *,
         on_arrival: Callable[[int, str], None],
-        on_answer: Callable[[], None],
         on_silence: Callable[[], None],
     ) -> None:
         self._on_arrival = on_arrival
-        self._on_answer = on_answer
         self._on_silence = on_silence
         self._armed = [threading.Event() for _ in queues]
         self._closing = False
@@ -78,7 +76,6 @@ class Waiters:
                         keys.waiting(queue), keys.intermediate(queue), int(WAIT_SECONDS)
                     )
                 rest = 0.1
-                self._on_answer()
             except errors.QueueUnavailable:
                 self._on_silence()
                 threading.Event().wait(rest * random.random())  # noqa: S311 - jitter

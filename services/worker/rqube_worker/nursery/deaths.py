@@ -42,7 +42,7 @@ def lost(cause: str, message: str) -> Ending:
 
 
 def not_started(message: str) -> Ending:
-    """Give the ending of a job for which there was no thread or process.
+    """Give the ending of a job that was claimed in vain: there was no thread, process or time left.
 
     It waits: at once it would meet the same worker, which writes an attempt each time.
     """

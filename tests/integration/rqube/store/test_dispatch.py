@@ -78,7 +78,7 @@ class TestTake:
             claim(store, str(job.id), lease=SHORT_LEASE)
             wait_until(lambda: reap(store), otherwise="the lease to end")
 
-        first = store.dispatch.take("default", 10, only_first=True)
+        first = store.dispatch.take_first("default", 10)
         rest = store.dispatch.take("default", 10)
 
         assert [job.id for job in first] == [urgent.id, lost.id]
