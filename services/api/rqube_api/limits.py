@@ -28,7 +28,7 @@ class Limits:
     """An idle connection is closed after this."""
     answer: timedelta = timedelta(seconds=5)
     """For what a handler asks of the library."""
-    commit: timedelta = timedelta(seconds=2.5)
+    commit: timedelta = timedelta(seconds=2)
     """For a submit, from its arrival to its commit."""
     afterwards: timedelta = timedelta(seconds=1)
     """For what follows a commit and may fail, such as telling Redis."""

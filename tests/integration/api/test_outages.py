@@ -22,6 +22,7 @@ from tests.waiting import wait_until
 JOBS = "/api/v1/jobs"
 NOOP = {"task": "demo.noop"}
 PATIENCE_SECONDS = 3.0
+"""A submit is answered after 2 s; the machine may be slow."""
 NOBODY = "redis://127.0.0.1:1/0"
 
 
